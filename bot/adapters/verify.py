@@ -1,0 +1,171 @@
+"""May this adapter serve on this base? Answered from the files alone, before any model is touched.
+
+PEFT loads an adapter of another base, of fewer or more layers, or full of NaN without a word; each is refused here.
+Weights are read as bytes (safetensors only): no torch, no pickle.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bot.adapters.card import CARD, Card, read_card
+from bot.base import Base
+from bot.errors import AdapterError, DataError
+from bot.files import read_json, sha256_file
+from bot.types import Adapter, content_hash
+
+CONFIG = "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
+_NOT_SERVED = {"use_dora": "DoRA", "modules_to_save": "modules to save", "lora_bias": "a LoRA bias"}
+_NON_FINITE_BF16 = 0x7F80
+_DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": np.uint16}
+
+
+def verify(name: str, version: int, folder: Path, base: Base) -> Adapter:
+    """The adapter in `folder`, or AdapterError with the reason and the remedy."""
+    ref = f"{name}@{version}"
+    try:
+        card = _check_files(folder)
+        config = read_json(folder / CONFIG)
+        _check_base(card, base)
+        _check_config(config)
+        _check_weights(folder / WEIGHTS, config, base)
+    except (AdapterError, DataError) as error:
+        raise AdapterError(f"Adapter {ref} is refused: {error.what}", error.hint) from None
+    return Adapter(name, version, folder, content_hash(*sorted(card.files.values())), card.method)
+
+
+def _check_files(folder: Path) -> Card:
+    for path in folder.rglob("*"):
+        if path.is_symlink():
+            raise AdapterError(f"{path.name} is a link.", "An adapter folder holds its own files: copy them in.")
+        if path.suffix in (".bin", ".pt", ".pth", ".pkl", ".ckpt"):
+            raise AdapterError(
+                f"{path.name} is pickled, and unpickling can run code.", f"Save the weights as {WEIGHTS} instead."
+            )
+    for needed in (CONFIG, WEIGHTS):
+        if not (folder / needed).is_file():
+            raise AdapterError(f"{needed} is missing.", "Restore the folder or train the adapter again.")
+    card = read_card(folder)
+    for needed in (CONFIG, WEIGHTS):
+        if needed not in card.files:
+            raise AdapterError(f"{CARD} names no hash for {needed}.", "Train the adapter again.")
+    for file, expected in card.files.items():
+        path = folder / file
+        if not path.is_file() or path.resolve().parent != folder.resolve():
+            raise AdapterError(f"{file}, which {CARD} names, is missing.", "Restore the folder from its source.")
+        if sha256_file(path) != expected:
+            raise AdapterError(f"{file} is not the file that was trained: its hash differs.", "Restore it from its source.")
+    return card
+
+
+def _check_base(card: Card, base: Base) -> None:
+    for what, trained, here in (
+        ("chat template", card.template_hash, base.template_hash),
+        ("tokenizer", card.tokenizer_hash, base.tokenizer_hash),
+        ("base", card.base_hash, base.hash),
+    ):
+        if trained != here:
+            raise AdapterError(
+                f"it was trained on another {what} ({card.base}, {trained[:12]}) than this one ({base.name}, {here[:12]}).",
+                f"Serve it with --base {card.base}, or train it again on {base.name}.",
+            )
+
+
+def _check_config(config: dict[str, Any]) -> None:
+    if config.get("peft_type") != "LORA":
+        raise AdapterError(
+            f"its method {config.get('peft_type')!r} cannot serve replies; only LORA can.", "Train a LoRA instead."
+        )
+    for key, words in _NOT_SERVED.items():
+        if config.get(key):
+            raise AdapterError(f"it uses {words}, which cannot be mixed per request.", f"Train it without {key}.")
+    if config.get("bias", "none") != "none":
+        raise AdapterError("it trains biases, which cannot be mixed per request.", "Train it with bias: none.")
+
+
+def _check_weights(path: Path, config: dict[str, Any], base: Base) -> None:
+    shapes = _linear_shapes(base)
+    pairs: dict[str, dict[str, list[int]]] = {}
+    for key, dtype, shape, data in _tensors(path):
+        if not _is_finite(dtype, data):
+            raise AdapterError(f"{key} holds NaN or infinite numbers.", "Train it again with a lower learning rate.")
+        module, _, side = key.removeprefix("base_model.model.").rpartition(".lora_")
+        if side not in ("A.weight", "B.weight"):
+            raise AdapterError(f"{key} is no LoRA weight.", "Train a plain LoRA.")
+        pairs.setdefault(module, {})[side[0]] = shape
+    ranks = {**dict.fromkeys(pairs, config.get("r")), **_patterns(config, pairs)}
+    for module, sides in pairs.items():
+        if module not in shapes:
+            raise AdapterError(f"the base has no {module}.", "It was trained on a model with other layers: train it again.")
+        out, into = shapes[module]
+        if sides != {"A": [ranks[module], into], "B": [out, ranks[module]]}:
+            raise AdapterError(
+                f"{module} has shapes {sides}, not rank {ranks[module]} on {out} × {into}.", "Train it on this base."
+            )
+    targets = config.get("target_modules")
+    if isinstance(targets, list):
+        missing = [m for m in shapes if m.rpartition(".")[2] in targets and m not in pairs]
+        if missing:
+            raise AdapterError(f"it has no weights for {missing[0]}, which it targets.", "It was made for fewer layers.")
+    if not pairs:
+        raise AdapterError("it holds no weights.", "Train it again.")
+
+
+def _patterns(config: dict[str, Any], pairs: dict[str, Any]) -> dict[str, int]:
+    pattern = config.get("rank_pattern") or {}
+    return {m: rank for m in pairs for end, rank in pattern.items() if m == end or m.endswith("." + end)}
+
+
+def _linear_shapes(base: Base) -> dict[str, tuple[int, int]]:
+    """Module name → (out, in) of every two-dimensional weight of the base."""
+    return {
+        key.removesuffix(".weight"): (shape[0], shape[1])
+        for file in base.weights
+        for key, (_, shape, _, _) in _header(file).items()
+        if key.endswith(".weight") and len(shape) == 2
+    }
+
+
+def _header(path: Path) -> dict[str, tuple[str, list[int], int, int]]:
+    """Tensor name → (dtype, shape, first byte, last byte) of a safetensors file; its lengths are checked."""
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= min(size - 8, 100_000_000):
+                raise ValueError("its header is cut off")
+            header = json.loads(file.read(length))
+        header.pop("__metadata__", None)
+        start = 8 + length
+        tensors = {
+            k: (v["dtype"], v["shape"], start + v["data_offsets"][0], start + v["data_offsets"][1])
+            for k, v in header.items()
+        }
+        if max((end for *_, end in tensors.values()), default=start) != size:
+            raise ValueError("its length does not match its header")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AdapterError(f"{path.name} is truncated or damaged ({error}).", "Restore it from its source.") from None
+    return tensors
+
+
+def _tensors(path: Path) -> list[tuple[str, str, list[int], bytes]]:
+    data = path.read_bytes()
+    found = []
+    for key, (dtype, shape, first, last) in _header(path).items():
+        if dtype not in _DTYPES or math.prod(shape) * np.dtype(_DTYPES[dtype]).itemsize != last - first:
+            raise AdapterError(f"{key} in {path.name} has dtype {dtype} or a length that does not fit.", "Save it again.")
+        found.append((key, dtype, shape, data[first:last]))
+    return found
+
+
+def _is_finite(dtype: str, data: bytes) -> bool:
+    values = np.frombuffer(data, dtype=_DTYPES[dtype])
+    if dtype == "BF16":
+        return bool(((values & _NON_FINITE_BF16) != _NON_FINITE_BF16).all())
+    return bool(np.isfinite(values).all())

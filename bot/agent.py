@@ -1,0 +1,148 @@
+"""The one place where the order of steps is written: resolve → search → render → generate → record.
+
+An `Agent` is handed its rooms and builds none. It is a LangChain `Runnable` from `Turn` to `Answer`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from langchain_core.runnables import Runnable, RunnableConfig
+
+from bot.adapters.catalog import AdapterCatalog
+from bot.blocking import iterate, wait_for
+from bot.journal.journal import Exchange, Journal
+from bot.knowledge.search import KnowledgeBase
+from bot.limits import check_messages, check_sampling
+from bot.prompts.library import PromptLibrary, PromptVersion
+from bot.prompts.render import render
+from bot.types import Engine, FinishReason, Mix, Passage, Piece, Sampling, Turn, Usage, content_hash
+
+
+@dataclass
+class Answer:
+    """A reply and what it rests on; complete once the stream has ended. `turn_id` is the journal's."""
+
+    reply: str = ""
+    finish_reason: FinishReason = "cancelled"
+    passages: tuple[Passage, ...] = ()
+    usage: Usage = Usage()
+    turn_id: int = 0
+    exchange: Exchange = field(default_factory=lambda: Exchange("", ""), repr=False)
+
+
+class Agent(Runnable[Turn, Answer]):
+    """Answers turns. `passages` is how many passages a reply may rest on."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        adapters: AdapterCatalog,
+        prompts: PromptLibrary,
+        knowledge: KnowledgeBase,
+        journal: Journal,
+        passages: int,
+    ) -> None:
+        self.engine, self.adapters, self.prompts = engine, adapters, prompts
+        self.knowledge, self.journal, self.passages = knowledge, journal, passages
+
+    async def answer(self, turn: Turn, answer: Answer | None = None) -> AsyncIterator[Piece]:
+        """The reply in pieces. `answer` is filled in on the way; the turn is recorded however it ends."""
+        answer = answer if answer is not None else Answer()
+        exchange = answer.exchange = Exchange(turn.conversation, turn.messages[-1].content if turn.messages else "")
+        clock = _Clock(exchange.timings)
+        try:
+            check_messages(turn.messages)
+            mix, prompt = await asyncio.to_thread(self._resolve, turn, exchange)
+            sampling = _sampling(prompt, turn.sampling)
+            exchange.sampling = {"seed": turn.seed, **{f.name: getattr(sampling, f.name) for f in fields(sampling)}}
+            clock.lap("resolve_ms")
+            found = await self._search(turn)
+            exchange.passages = answer.passages = found or ()
+            clock.lap("search_ms")
+            examples = prompt.prompt.examples if prompt else ()
+            body = prompt.prompt if prompt else None
+            exchange.messages = render(body, examples, turn.variables, found, turn.messages)
+            clock.lap("render_ms")
+            async for piece in self.engine.stream(exchange.messages, mix, sampling, turn.seed):
+                clock.first("first_token_ms")
+                exchange.reply += piece.text
+                exchange.finish_reason = piece.finish_reason or exchange.finish_reason
+                exchange.usage = piece.usage or exchange.usage
+                yield piece
+        except Exception as error:
+            exchange.finish_reason, exchange.error = "error", str(error)
+            raise
+        finally:
+            clock.total("total_ms")
+            answer.reply, answer.finish_reason, answer.usage = exchange.reply, exchange.finish_reason, exchange.usage
+            answer.turn_id = self.journal.record(exchange)
+
+    def _resolve(self, turn: Turn, exchange: Exchange) -> tuple[Mix, PromptVersion | None]:
+        """Names → verified things, stamped onto the exchange."""
+        spec = turn.agent
+        mix = self.adapters.mix(spec.adapters)
+        prompt = self.prompts.get(spec.prompt) if spec.prompt else None
+        exchange.mix, exchange.knowledge, exchange.base_hash = mix, spec.knowledge, self.adapters.base.hash
+        if prompt:
+            exchange.prompt, exchange.prompt_hash = prompt.ref, prompt.prompt.hash
+        snapshot = self.knowledge.snapshot(spec.knowledge) if spec.knowledge else ""
+        exchange.agent_hash = content_hash(exchange.base_hash, mix.hash, exchange.prompt_hash, snapshot)
+        return mix, prompt
+
+    async def _search(self, turn: Turn) -> tuple[Passage, ...] | None:
+        """Passages for the customer's last message; a follow-up that finds none is read with the one before it."""
+        if turn.passages is not None or not turn.agent.knowledge:
+            return turn.passages
+        asked = [message.content for message in turn.messages if message.role == "user"]
+        found = await self.knowledge.search(asked[-1], turn.agent.knowledge, self.passages)
+        if not found and len(asked) > 1:
+            found = await self.knowledge.search("\n".join(asked[-2:]), turn.agent.knowledge, self.passages)
+        return found
+
+    async def ainvoke(self, input: Turn, config: RunnableConfig | None = None, **kwargs: Any) -> Answer:
+        answer = Answer()
+        async for _ in self.answer(input, answer):
+            pass
+        return answer
+
+    def invoke(self, input: Turn, config: RunnableConfig | None = None, **kwargs: Any) -> Answer:
+        return wait_for(lambda: self.ainvoke(input, config))
+
+    async def astream(self, input: Turn, config: RunnableConfig | None = None, **kwargs: Any | None) -> AsyncIterator[Any]:
+        async for piece in self.answer(input):
+            yield piece
+
+    def stream(self, input: Turn, config: RunnableConfig | None = None, **kwargs: Any | None) -> Iterator[Any]:
+        return iterate(lambda: self.answer(input))
+
+
+def _sampling(prompt: PromptVersion | None, given: dict[str, object]) -> Sampling:
+    """The prompt's decoding defaults under the turn's own wishes."""
+    values = {**(prompt.prompt.decoding.model_dump(exclude_none=True) if prompt else {}), **given}
+    values["stop"] = tuple(values.get("stop") or ())
+    return check_sampling(Sampling(**values))
+
+
+class _Clock:
+    """Milliseconds since the last lap, into a dict."""
+
+    def __init__(self, timings: dict[str, float]) -> None:
+        self._timings = timings
+        self._start = self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self._timings[name] = round((now - self._last) * 1e3, 2)
+        self._last = now
+
+    def first(self, name: str) -> None:
+        if name not in self._timings:
+            self._timings[name] = round((time.perf_counter() - self._start) * 1e3, 2)
+
+    def total(self, name: str) -> None:
+        self._timings[name] = round((time.perf_counter() - self._start) * 1e3, 2)

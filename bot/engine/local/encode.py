@@ -1,0 +1,56 @@
+"""Messages → token ids, the same for training and serving.
+
+Text that is not the chat template's own never becomes a control token: ids come from transformers' sanitised
+tokenising, whoever wrote the text. Knows nothing of models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bot.errors import DataError, EngineError
+from bot.types import Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def _ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], generation_prompt: bool) -> list[int]:
+    chat = [{"role": message.role, "content": message.content} for message in messages]
+    try:
+        ids: list[int] = tokenizer.apply_chat_template(
+            chat, add_generation_prompt=generation_prompt, sanitize_control_tokens=True, return_dict=False
+        )
+    except ValueError as error:
+        raise EngineError(
+            f"The base's chat template does not take these messages: {error}", "Choose another base."
+        ) from None
+    return ids
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
+    """Ids of the messages and the opening of the reply that is to come."""
+    return _ids(tokenizer, messages, generation_prompt=True)
+
+
+def encode_supervised(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> tuple[list[int], list[bool]]:
+    """Ids of a finished conversation and, for each, whether an assistant said it (its end token included).
+
+    The mask is the difference between the prefixes cut before and after each assistant turn. Raises DataError when the
+    template writes a prefix in another way than the whole, since training would then differ from serving.
+    """
+    ids = _ids(tokenizer, messages, generation_prompt=False)
+    mask = [False] * len(ids)
+    for number, message in enumerate(messages):
+        if message.role != "assistant":
+            continue
+        before = _ids(tokenizer, messages[:number], generation_prompt=True)
+        after = _ids(tokenizer, messages[: number + 1], generation_prompt=False)
+        if ids[: len(before)] != before or ids[: len(after)] != after:
+            raise DataError(
+                "The base's chat template is not prefix-stable: a turn is written differently once others follow it.",
+                "Such a base cannot be trained on conversations: choose another.",
+            )
+        mask[len(before) : len(after)] = [True] * (len(after) - len(before))
+    return ids, mask

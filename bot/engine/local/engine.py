@@ -1,0 +1,172 @@
+"""The local engine: requests queue up, one thread takes them in turn and generates.
+
+That thread is the only one that ever touches the model: PEFT's choice of adapter is global to a process, and two
+threads would get each other's. Replies go back to the asking event loop piece by piece.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bot.base import Base
+from bot.errors import EngineError, NotAvailable, Overloaded
+from bot.types import Adapter, Message, Mix, Piece, Sampling, Usage
+
+if TYPE_CHECKING:
+    from bot.engine.local.model import Model
+
+T = TypeVar("T")
+
+
+@dataclass
+class _Request:
+    """One reply under way: what is asked, where pieces go, and the flag that ends it."""
+
+    messages: Sequence[Message]
+    mix: Mix
+    sampling: Sampling
+    seed: int
+    loop: asyncio.AbstractEventLoop
+    pieces: asyncio.Queue[Piece | Exception] = field(default_factory=asyncio.Queue)
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+    def send(self, piece: Piece | Exception) -> None:
+        # A loop that closed while the reply was under way has nobody left to tell.
+        with contextlib.suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self.pieces.put_nowait, piece)
+
+
+class LocalEngine:
+    """`max_queue` replies may wait; one more is refused with Overloaded."""
+
+    name = "local"
+
+    def __init__(self, base: Base, dtype: str = "auto", threads: int = 0, max_queue: int = 32) -> None:
+        self._base, self._dtype, self._threads, self._max_queue = base, dtype, threads, max_queue
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._model: Model | None = None
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._closed = False
+
+    def _submit(self, job: Callable[[], None]) -> None:
+        with self._starting:
+            if self._closed:
+                raise EngineError("The engine is shut down.", "Start the server again.")
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="model", daemon=True)
+                self._thread.start()
+        if self._jobs.qsize() >= self._max_queue:
+            raise Overloaded(f"{self._max_queue} replies are waiting already.", "Try again in a few seconds.")
+        self._jobs.put(job)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+
+    def _loaded(self) -> Model:
+        if self._model is None:
+            import torch
+
+            from bot.engine.local.model import Model
+
+            if self._threads:
+                torch.set_num_threads(self._threads)
+            self._model = Model(self._base, self._dtype)
+        return self._model
+
+    async def _call(self, call: Callable[[Model], T]) -> T:
+        """`call(model)` on the model's thread."""
+        future: Future[T] = Future()
+
+        def job() -> None:
+            try:
+                future.set_result(call(self._loaded()))
+            except Exception as error:
+                future.set_exception(error)
+
+        self._submit(job)
+        return await asyncio.wrap_future(future)
+
+    async def load(self) -> dict[str, Any]:
+        """Load the base now rather than at the first question → what was loaded."""
+        return await self._call(
+            lambda model: {
+                "dtype": str(model.dtype).removeprefix("torch."),
+                "reason": model.dtype_reason,
+                "context": model.context,
+            }
+        )
+
+    async def stream(self, messages: Sequence[Message], mix: Mix, sampling: Sampling, seed: int) -> AsyncIterator[Piece]:
+        request = _Request(messages, mix, sampling, seed, asyncio.get_running_loop())
+        self._submit(lambda: self._run(request))
+        try:
+            while True:
+                piece = await request.pieces.get()
+                if isinstance(piece, Exception):
+                    raise piece
+                yield piece
+                if piece.finish_reason:
+                    return
+        finally:
+            request.cancelled.set()
+
+    def _run(self, request: _Request) -> None:
+        if request.cancelled.is_set():
+            return
+        try:
+            generate(self._loaded(), request)
+        except Exception as error:
+            request.send(error)
+
+    async def score(self, messages: Sequence[Message], reply: str, mix: Mix) -> list[float]:
+        return await self._call(lambda model: model.score(messages, reply, mix))
+
+    async def classify(self, text: str, adapter: Adapter) -> dict[str, float]:
+        raise NotAvailable("The local engine cannot classify yet.", "Classifier adapters come with the workshop.")
+
+    def count(self, messages: Sequence[Message]) -> int:
+        from bot.engine.local.encode import encode
+
+        return len(encode(self._model.tokenizer, messages)) if self._model else 0
+
+    def close(self) -> None:
+        with self._starting:
+            self._closed = True
+            self._jobs.put(None)
+
+
+def generate(model: Model, request: _Request) -> None:
+    """One reply, token by token, until its end, its length, a stop string, or its reader is gone."""
+    import torch
+    from transformers import DynamicCache
+
+    from bot.engine.local.sampling import Picker, TextStream, finish
+
+    sampling = request.sampling
+    with torch.inference_mode():
+        ids = model.encode(request.messages)
+        active = model.use(request.mix)
+        picker = Picker(sampling, request.seed, model.end_ids)
+        text = TextStream(model.tokenizer, sampling.stop)
+        room = min(sampling.max_tokens, model.context - len(ids))
+        cache, step, ended = DynamicCache(config=model.base.config), torch.tensor([ids]), False
+        while len(picker.tokens) < room and not ended and not text.stopped:
+            if request.cancelled.is_set():
+                return
+            logits = active(input_ids=step, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[0, -1]
+            token = picker.pick(logits)
+            ended = token in model.end_ids
+            if not ended and (piece := text.push(token)):
+                request.send(Piece(piece))
+            step = torch.tensor([[token]])
+        rest = "" if text.stopped else text.flush()
+        request.send(Piece(rest, finish(text.stopped, ended), Usage(len(ids), len(picker.tokens))))

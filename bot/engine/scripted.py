@@ -1,0 +1,69 @@
+"""An engine without a model: for tests, for work on pages, and for `--engine scripted` on any laptop.
+
+Replies come from a queue, or else say what reached the engine, so that the way a message takes can be seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from bot.types import Adapter, FinishReason, Message, Mix, Piece, Sampling, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    messages: tuple[Message, ...]
+    mix: Mix
+    sampling: Sampling
+    seed: int
+
+
+class ScriptedEngine:
+    """A word a piece, `delay` seconds apart. `calls` keeps what was asked, `finished` how each ended."""
+
+    name = "scripted"
+
+    def __init__(self, delay: float = 0.0) -> None:
+        self.delay = delay
+        self.calls: deque[Call] = deque(maxlen=1000)
+        self.finished: deque[FinishReason] = deque(maxlen=1000)
+        self._replies: deque[str] = deque()
+
+    def enqueue(self, *replies: str) -> None:
+        self._replies.extend(replies)
+
+    async def stream(self, messages: Sequence[Message], mix: Mix, sampling: Sampling, seed: int) -> AsyncIterator[Piece]:
+        call = Call(tuple(messages), mix, sampling, seed)
+        self.calls.append(call)
+        words = re.findall(r"\S+\s*", self._replies.popleft() if self._replies else describe(call))
+        reason: FinishReason = "cancelled"
+        try:
+            for word in words[: sampling.max_tokens]:
+                await asyncio.sleep(self.delay)
+                yield Piece(word)
+            reason = "stop" if len(words) <= sampling.max_tokens else "length"
+            yield Piece("", reason, Usage(self.count(messages), min(len(words), sampling.max_tokens)))
+        finally:
+            self.finished.append(reason)
+
+    async def score(self, messages: Sequence[Message], reply: str, mix: Mix) -> list[float]:
+        return [-1.0] * (len(reply.split()) + 1)
+
+    async def classify(self, text: str, adapter: Adapter) -> dict[str, float]:
+        return {adapter.name: 1.0}
+
+    def count(self, messages: Sequence[Message]) -> int:
+        return sum(len(message.content.split()) + 1 for message in messages)
+
+    def close(self) -> None:
+        pass
+
+
+def describe(call: Call) -> str:
+    """What reached the engine, in one line."""
+    system = sum(len(m.content) for m in call.messages if m.role == "system")
+    return f"[{call.mix}] {len(call.messages)} messages, {system} system characters: {call.messages[-1].content}"

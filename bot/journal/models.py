@@ -1,0 +1,85 @@
+"""The tables. A change here goes with a migration in `migrations/`; a test compares the two."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import JSON, DateTime, ForeignKey, String, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+def now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
+
+
+class Base(DeclarativeBase):
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        dict[str, Any]: JSON,
+        list[Any]: JSON,
+        datetime.datetime: DateTime(timezone=True),
+    }
+
+
+class Conversation(Base):
+    """`owner` is who may read it: a browser's random token until people sign in."""
+
+    __tablename__ = "conversations"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(64), index=True)
+    started: Mapped[datetime.datetime] = mapped_column(default=now)
+
+
+class TurnRecord(Base):
+    """One exchange, stamped with everything that made it."""
+
+    __tablename__ = "turns"
+    __table_args__ = (UniqueConstraint("conversation_id", "number"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    conversation_id: Mapped[str] = mapped_column(ForeignKey("conversations.id"))
+    number: Mapped[int]
+    at: Mapped[datetime.datetime] = mapped_column(default=now)
+    question: Mapped[str] = mapped_column(Text)
+    reply: Mapped[str] = mapped_column(Text)
+    finish_reason: Mapped[str] = mapped_column(String(16))
+    error: Mapped[str] = mapped_column(Text, default="")
+    agent_hash: Mapped[str] = mapped_column(String(64), index=True)
+    base_hash: Mapped[str] = mapped_column(String(64))
+    mix: Mapped[str] = mapped_column(Text)
+    adapters: Mapped[list[Any]]
+    prompt: Mapped[str] = mapped_column(String(160))
+    prompt_hash: Mapped[str] = mapped_column(String(64))
+    knowledge: Mapped[str] = mapped_column(String(160))
+    sampling: Mapped[dict[str, Any]]
+    messages: Mapped[list[Any]]
+    passages: Mapped[list[Any]]
+    timings: Mapped[dict[str, Any]]
+    usage: Mapped[dict[str, Any]]
+
+
+class Vote(Base):
+    """Which of two turns a person preferred, on the same question, passages and seed."""
+
+    __tablename__ = "votes"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime.datetime] = mapped_column(default=now)
+    left_turn: Mapped[int] = mapped_column(ForeignKey("turns.id"))
+    right_turn: Mapped[int] = mapped_column(ForeignKey("turns.id"))
+    choice: Mapped[str] = mapped_column(String(8))
+    who: Mapped[str] = mapped_column(String(64))
+
+
+class Label(Base):
+    """Where a label points now. `name` is the prompt's."""
+
+    __tablename__ = "labels"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    label: Mapped[str] = mapped_column(String(64), primary_key=True)
+    version: Mapped[int]
+    hash: Mapped[str] = mapped_column(String(64))
+    at: Mapped[datetime.datetime] = mapped_column(default=now)
+    who: Mapped[str] = mapped_column(String(64))

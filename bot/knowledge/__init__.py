@@ -1,0 +1,1 @@
+"""Articles → sections → vectors → the passages a reply rests on."""

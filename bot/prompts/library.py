@@ -1,0 +1,114 @@
+"""The versions on disk: `prompts/<name>/v<n>.yaml`, immutable once written, and scenarios beside them.
+
+Labels are pointers and live elsewhere: the library is handed a `Labels`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bot.errors import Conflict, NotFound, PromptError
+from bot.files import read_yaml, write_new
+from bot.prompts.schema import Prompt, dump_prompt, parse_prompt
+from bot.refs import check_name, parse_ref, versions
+from bot.types import Labels
+
+PRODUCTION = "production"
+RESERVED = {"scenarios"}
+
+
+@dataclass(frozen=True, slots=True)
+class PromptVersion:
+    name: str
+    version: int
+    prompt: Prompt
+
+    @property
+    def ref(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+class PromptLibrary:
+    """The prompts of one workspace. Reads files anew when they change; never caches a pointer."""
+
+    def __init__(self, root: Path, labels: Labels) -> None:
+        self.root = root
+        self._labels = labels
+        self._read: dict[tuple[Path, int, int], Prompt] = {}
+
+    def names(self) -> list[str]:
+        if not self.root.is_dir():
+            return []
+        return sorted(f.name for f in self.root.iterdir() if f.is_dir() and f.name not in RESERVED and versions(f, ".yaml"))
+
+    def versions(self, name: str) -> list[int]:
+        """Ascending. Raises NotFound, listing the prompts there are."""
+        found = versions(self.root / check_name("prompt", name), ".yaml") if name not in RESERVED else []
+        if not found:
+            raise NotFound("prompt", name, self.names())
+        return found
+
+    def get(self, ref: str) -> PromptVersion:
+        """`name@2`, `name@staging`, or `name`, which means `name@production`. Never falls back to another version."""
+        name, pointer = parse_ref("prompt", ref)
+        known = self.versions(name)
+        if pointer.isdecimal():
+            if int(pointer) not in known:
+                raise NotFound("version", ref, [f"{name}@{n}" for n in known])
+            return PromptVersion(name, int(pointer), self._prompt(name, int(pointer)))
+        version, pinned = self._labels.resolve(name, pointer or PRODUCTION)
+        if version not in known:
+            raise NotFound("version", f"{name}@{version}", [f"{name}@{n}" for n in known], "A label points at it.")
+        prompt = self._prompt(name, version)
+        if prompt.hash != pinned:
+            raise PromptError(
+                f"{name}@{version} is not what the label {pointer or PRODUCTION!r} was put on: its content changed.",
+                "Versions never change: restore the file, or put the label anew.",
+            )
+        return PromptVersion(name, version, prompt)
+
+    def _prompt(self, name: str, version: int) -> Prompt:
+        path = self.root / name / f"v{version}.yaml"
+        stat = path.stat()
+        key = (path, stat.st_mtime_ns, stat.st_size)
+        if key not in self._read:
+            try:
+                self._read[key] = parse_prompt(path.read_text(encoding="utf-8"), f"{name}@{version}")
+            except UnicodeDecodeError as error:
+                raise PromptError(f"{name}@{version} is not UTF-8: {error}.", "Save it as UTF-8.") from None
+        return self._read[key]
+
+    def save(self, name: str, prompt: Prompt, parent: int) -> PromptVersion:
+        """A new version made from version `parent` (0 for a new prompt).
+
+        Content that `parent` already has is not a new version and gives `parent` back. Raises Conflict when another
+        version was saved since; nothing is overwritten then.
+        """
+        known = versions(self.root / check_name("prompt", name), ".yaml")
+        latest = known[-1] if known else 0
+        if name in RESERVED:
+            raise PromptError(f"{name!r} is a reserved folder.", "Choose another name.")
+        if latest != parent:
+            raise Conflict(
+                f"{name}@{latest} was saved since you began from version {parent}.", "Compare the two and save again."
+            )
+        if parent and self._prompt(name, parent).hash == prompt.hash:
+            return PromptVersion(name, parent, self._prompt(name, parent))
+        try:
+            write_new(self.root / name / f"v{latest + 1}.yaml", dump_prompt(prompt))
+        except FileExistsError:
+            raise Conflict(f"{name}@{latest + 1} was saved at the same moment.", "Compare the two and save again.") from None
+        return PromptVersion(name, latest + 1, prompt)
+
+    def seed_labels(self) -> dict[tuple[str, str], tuple[int, str]]:
+        """The labels that `labels.yaml` proposes for an empty database: {(prompt, label): (version, hash)}."""
+        path = self.root / "labels.yaml"
+        pins: dict[tuple[str, str], tuple[int, str]] = {}
+        for name, pointers in (read_yaml(path) if path.exists() else {}).items():
+            if not isinstance(pointers, dict):
+                raise PromptError(f"{path}: {name!r} is not a list of label: version.", "Like  support: {production: 2}.")
+            for label, version in pointers.items():
+                found = self.get(f"{name}@{version}")
+                pins[name, label] = (found.version, found.prompt.hash)
+        return pins

@@ -1,0 +1,45 @@
+"""Customer-service situations to try an agent on: `prompts/scenarios/<name>.yaml`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bot.errors import DataError, NotFound
+from bot.files import read_yaml
+from bot.refs import check_name
+from bot.types import AgentSpec
+
+
+class Case(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    message: str
+    contains: list[str]
+
+
+class Scenario(BaseModel):
+    """`agent` is the suggested one; `cases` are messages with words that a right reply holds."""
+
+    model_config = ConfigDict(extra="forbid")
+    title: str
+    description: str
+    openings: list[str] = Field(min_length=1)
+    agent: AgentSpec
+    cases: list[Case] = Field(default_factory=list)
+
+
+def scenario_names(root: Path) -> list[str]:
+    return sorted(path.stem for path in (root / "scenarios").glob("*.yaml"))
+
+
+def get_scenario(root: Path, name: str) -> Scenario:
+    """Raises NotFound listing the scenarios there are, DataError for a file that does not fit."""
+    path = root / "scenarios" / f"{check_name('scenario', name)}.yaml"
+    if not path.exists():
+        raise NotFound("scenario", name, scenario_names(root))
+    try:
+        return Scenario.model_validate(read_yaml(path))
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise DataError(f"{path} is not valid: {faults}.", "prompts/README.md explains the format.") from None

@@ -1,0 +1,161 @@
+"""A prompt as strict data: its keys, its rules, and reading it from YAML and back.
+
+A prompt's texts may hold variables as plain `{name}`; braces meant as braces are doubled. There are no attributes,
+indexes, conversions or format widths, so a template can neither reach into objects nor allocate without bound.
+Knows nothing of files or versions.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bot.errors import DataError, PromptError
+from bot.files import parse_yaml
+from bot.types import content_hash
+
+MAX_TEXT = 20_000
+MAX_FILE = 200_000
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_BRACE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+
+Technique = Literal["zero-shot", "few-shot", "chain-of-thought", "classify"]
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Example(Part):
+    """A few-shot exchange. `source` says where it came from."""
+
+    customer: str = Field(min_length=1, max_length=MAX_TEXT)
+    agent: str = Field(min_length=1, max_length=MAX_TEXT)
+    source: str = Field(min_length=1, max_length=500)
+
+
+class Variable(Part):
+    description: str = Field(min_length=1, max_length=500)
+    default: str | None = Field(None, max_length=MAX_TEXT)
+    required: bool = False
+
+
+class Knowledge(Part):
+    """What the model reads where knowledge is on: `found` shows `{passages}`, `nothing` says that there are none."""
+
+    found: str = Field(max_length=MAX_TEXT)
+    nothing: str = Field(max_length=MAX_TEXT)
+
+
+class Decoding(Part):
+    """Decoding defaults; what is left out is the engine's default."""
+
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, gt=0, le=1)
+    max_tokens: int | None = Field(None, ge=1, le=2048)
+    stop: list[str] | None = Field(None, max_length=8)
+    no_repeat_ngram_size: int | None = Field(None, ge=0, le=20)
+
+
+class Prompt(Part):
+    """One version of a prompt."""
+
+    technique: Technique
+    role: str = Field("", max_length=MAX_TEXT)
+    knowledge: Knowledge | None = None
+    template: str = Field("{message}", max_length=MAX_TEXT)
+    examples: list[Example] = Field(default_factory=list, max_length=100)
+    variables: dict[str, Variable] = Field(default_factory=dict)
+    decoding: Decoding = Decoding()
+    author: str = Field(min_length=1, max_length=200)
+    note: str = Field(min_length=1, max_length=2000)
+    date: datetime.date
+
+    @property
+    def hash(self) -> str:
+        """Over what reaches the model: author, note and date are not part of it."""
+        return content_hash(self.model_dump_json(exclude={"author", "note", "date"}))
+
+    @model_validator(mode="after")
+    def _texts_are_templates(self) -> Prompt:
+        for name in self.variables:
+            if not _IDENTIFIER.fullmatch(name) or name in ("message", "passages"):
+                raise ValueError(
+                    f"variables: {name!r} cannot be a variable's name (letters, digits and _; not a reserved one)"
+                )
+        faults = [fault for place, text, reserved in self._texts() for fault in self._faults(place, text, reserved)]
+        if "message" not in variables_of(self.template):
+            faults.append("template: {message} is missing, so the customer would not be heard")
+        if self.knowledge and "passages" not in variables_of(self.knowledge.found):
+            faults.append("knowledge.found: {passages} is missing, so no passage would be shown")
+        if self.technique == "few-shot" and not self.examples:
+            faults.append("examples: a few-shot prompt needs at least one")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+    def _texts(self) -> Iterator[tuple[str, str, set[str]]]:
+        yield "role", self.role, set()
+        yield "template", self.template, {"message"}
+        if self.knowledge:
+            yield "knowledge.found", self.knowledge.found, {"passages"}
+            yield "knowledge.nothing", self.knowledge.nothing, set()
+        for number, example in enumerate(self.examples, 1):
+            yield f"examples[{number}].customer", example.customer, set()
+            yield f"examples[{number}].agent", example.agent, set()
+
+    def _faults(self, place: str, text: str, reserved: set[str]) -> Iterator[str]:
+        for match in _BRACE.finditer(text):
+            if match[0] in ("{{", "}}"):
+                continue
+            line, column = text.count("\n", 0, match.start()) + 1, match.start() - text.rfind("\n", 0, match.start())
+            where = f"{place}, line {line}, column {column}"
+            name = match[1]
+            if name is None:
+                yield f"{where}: a lone {match[0]!r}; write {match[0] * 2!r} for a brace"
+            elif not _IDENTIFIER.fullmatch(name):
+                yield f"{where}: {match[0][:40]!r} is not a plain {{name}}"
+            elif name not in self.variables and name not in reserved:
+                yield f"{where}: {match[0]!r} is not declared under variables"
+
+
+def variables_of(text: str) -> set[str]:
+    """Names of the variables in a template text."""
+    return {match[1] for match in _BRACE.finditer(text) if match[1] is not None}
+
+
+def parse_prompt(text: str, where: str = "The prompt") -> Prompt:
+    """The prompt in a YAML text. Raises PromptError that names every fault and its place."""
+    if len(text) > MAX_FILE:
+        raise PromptError(f"{where} has {len(text):,} characters; at most {MAX_FILE:,} are allowed.", "Shorten it.")
+    try:
+        return Prompt.model_validate(parse_yaml(text, where))
+    except DataError as error:
+        raise PromptError(error.what, error.hint) from None
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, e['loc']))}: {e['msg']}".lstrip(": ").replace("Value error, ", "") for e in error.errors()
+        )
+        raise PromptError(f"{where} is not valid: {faults}.", "prompts/README.md explains the format.") from None
+
+
+class _Dumper(yaml.SafeDumper):
+    """Block style for texts of several lines, so that a diff reads line by line."""
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def dump_prompt(prompt: Prompt) -> str:
+    """The prompt as YAML that `parse_prompt` reads back to an equal one."""
+    data: dict[str, Any] = prompt.model_dump(exclude_none=True)
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)

@@ -1,0 +1,181 @@
+"""The words every room shares: plain frozen data and the protocols rooms are handed.
+
+Knows nothing of files, models, databases or the web, and imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Role = Literal["system", "user", "assistant"]
+Method = Literal["lora", "soft-prompt", "classifier"]
+FinishReason = Literal["stop", "length", "cancelled", "error"]
+
+
+def content_hash(*parts: str | bytes) -> str:
+    """Hex SHA-256 over the parts, each length-prefixed so that ("ab", "c") and ("a", "bc") differ."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are drawn. `no_repeat_ngram_size` looks at generated tokens only, so copying from the prompt stays
+    possible (the transformers option of that name counts the prompt too)."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_tokens: int = 160
+    min_tokens: int = 0
+    stop: tuple[str, ...] = ()
+    ignore_eos: bool = False
+    no_repeat_ngram_size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """One verified version of an adapter on disk."""
+
+    name: str
+    version: int
+    path: Path
+    hash: str
+    method: Method
+
+    @property
+    def ref(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """Zero or more adapters with weights, in the order they were named."""
+
+    parts: tuple[tuple[Adapter, float], ...] = ()
+
+    @property
+    def hash(self) -> str:
+        """Identity by content: same weights on the same adapter contents, whatever they are called or ordered."""
+        return content_hash(*sorted(f"{adapter.hash}*{weight!r}" for adapter, weight in self.parts))
+
+    def __str__(self) -> str:
+        return "+".join(a.ref if w == 1 else f"{a.ref}*{w:g}" for a, w in self.parts) or "base"
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A section of an article. `score` is the cosine similarity to the question, -1 … 1."""
+
+    id: str
+    title: str
+    text: str
+    article: str
+    score: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSpec:
+    """What a caller asks for, by name: `adapters` is a mix like "returns*0.7+friendly*0.3" ("" is the bare base),
+    `prompt` is like "support@production" ("" is no role at all), `knowledge` a collection ("" is none)."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    adapters: str = ""
+    prompt: str = ""
+    knowledge: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One question to an agent: the conversation so far, the last message being the customer's."""
+
+    messages: tuple[Message, ...]
+    agent: AgentSpec = AgentSpec()
+    variables: dict[str, str] = field(default_factory=dict)
+    sampling: dict[str, object] = field(default_factory=dict)
+    """Overrides of the prompt's decoding defaults, by Sampling's field names."""
+    seed: int = 0
+    conversation: str = ""
+    passages: tuple[Passage, ...] | None = None
+    """Passages to use instead of searching, so that two set-ups can be compared on the same ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of a reply as it comes. The last one carries `finish_reason` and `usage`, and maybe no text."""
+
+    text: str
+    finish_reason: FinishReason | None = None
+    usage: Usage | None = None
+
+
+class Embedder(Protocol):
+    """Texts to unit vectors. `id` names the model, so that an index made with another is not mixed with this one."""
+
+    id: str
+
+    async def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """Float32 array of shape (len(texts), dimensions), rows of length 1."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Labels(Protocol):
+    """Movable pointers to prompt versions."""
+
+    def resolve(self, name: str, label: str) -> tuple[int, str]:
+        """Version and content hash that `name@label` points to. Raises NotFound, listing the labels there are."""
+        ...
+
+
+class Engine(Protocol):
+    """The seam between an agent and whatever runs the model.
+
+    Chat template, tokens, batching, caches and stopping are the engine's own business. Errors are `BotError`s; a verb
+    that an engine lacks raises `NotAvailable`.
+    """
+
+    name: str
+
+    def stream(self, messages: Sequence[Message], mix: Mix, sampling: Sampling, seed: int) -> AsyncIterator[Piece]:
+        """The reply in pieces. Closing the iterator stops the generation."""
+        ...
+
+    async def score(self, messages: Sequence[Message], reply: str, mix: Mix) -> list[float]:
+        """Log-probability (natural) of each token of `reply` and of its end token, given `messages`."""
+        ...
+
+    async def classify(self, text: str, adapter: Adapter) -> dict[str, float]:
+        """Probability of each label under a classifier adapter."""
+        ...
+
+    def count(self, messages: Sequence[Message]) -> int:
+        """Tokens that `messages` fill before the reply begins; 0 where the engine cannot tell."""
+        ...
+
+    def close(self) -> None:
+        """Stop and free what is held. Replies under way end as cancelled."""
+        ...
