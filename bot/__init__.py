@@ -1,0 +1,1 @@
+"""Switchboard: a customer-service chatbot framework. Start reading at `bot/agent.py`."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -50,7 +51,7 @@ class Agent(Runnable[Turn, Answer]):
         self.engine, self.adapters, self.prompts = engine, adapters, prompts
         self.knowledge, self.journal, self.passages = knowledge, journal, passages
 
-    async def answer(self, turn: Turn, answer: Answer | None = None) -> AsyncIterator[Piece]:
+    async def answer(self, turn: Turn, answer: Answer | None = None) -> AsyncGenerator[Piece, None]:
         """The reply in pieces. `answer` is filled in on the way; the turn is recorded however it ends."""
         answer = answer if answer is not None else Answer()
         exchange = answer.exchange = Exchange(turn.conversation, turn.messages[-1].content if turn.messages else "")
@@ -68,12 +69,13 @@ class Agent(Runnable[Turn, Answer]):
             body = prompt.prompt if prompt else None
             exchange.messages = render(body, examples, turn.variables, found, turn.messages)
             clock.lap("render_ms")
-            async for piece in self.engine.stream(exchange.messages, mix, sampling, turn.seed):
-                clock.first("first_token_ms")
-                exchange.reply += piece.text
-                exchange.finish_reason = piece.finish_reason or exchange.finish_reason
-                exchange.usage = piece.usage or exchange.usage
-                yield piece
+            async with aclosing(self.engine.stream(exchange.messages, mix, sampling, turn.seed)) as pieces:
+                async for piece in pieces:
+                    clock.first("first_token_ms")
+                    exchange.reply += piece.text
+                    exchange.finish_reason = piece.finish_reason or exchange.finish_reason
+                    exchange.usage = piece.usage or exchange.usage
+                    yield piece
         except Exception as error:
             exchange.finish_reason, exchange.error = "error", str(error)
             raise
@@ -95,14 +97,10 @@ class Agent(Runnable[Turn, Answer]):
         return mix, prompt
 
     async def _search(self, turn: Turn) -> tuple[Passage, ...] | None:
-        """Passages for the customer's last message; a follow-up that finds none is read with the one before it."""
         if turn.passages is not None or not turn.agent.knowledge:
             return turn.passages
         asked = [message.content for message in turn.messages if message.role == "user"]
-        found = await self.knowledge.search(asked[-1], turn.agent.knowledge, self.passages)
-        if not found and len(asked) > 1:
-            found = await self.knowledge.search("\n".join(asked[-2:]), turn.agent.knowledge, self.passages)
-        return found
+        return await self.knowledge.search_turn(asked, turn.agent.knowledge, self.passages)
 
     async def ainvoke(self, input: Turn, config: RunnableConfig | None = None, **kwargs: Any) -> Answer:
         answer = Answer()

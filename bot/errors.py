@@ -67,6 +67,12 @@ class DataError(BotError):
     code = "bad_data"
 
 
+class TrainingError(BotError):
+    """A training run whose result may not become a version."""
+
+    code = "training"
+
+
 class JournalError(BotError):
     status = 500
     code = "journal"

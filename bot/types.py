@@ -6,7 +6,7 @@ Knows nothing of files, models, databases or the web, and imports nothing of our
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
@@ -160,7 +160,7 @@ class Engine(Protocol):
 
     name: str
 
-    def stream(self, messages: Sequence[Message], mix: Mix, sampling: Sampling, seed: int) -> AsyncIterator[Piece]:
+    def stream(self, messages: Sequence[Message], mix: Mix, sampling: Sampling, seed: int) -> AsyncGenerator[Piece, None]:
         """The reply in pieces. Closing the iterator stops the generation."""
         ...
 

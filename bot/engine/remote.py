@@ -9,7 +9,7 @@ up here first.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bot.errors import EngineError, NotAvailable, Overloaded
@@ -53,7 +53,9 @@ class RemoteEngine:
             self._opened = AsyncOpenAI(base_url=self._url, api_key=self._key or "none", max_retries=1)
         return self._opened
 
-    async def stream(self, messages: Sequence[Message], mix: Mix, sampling: Sampling, seed: int) -> AsyncIterator[Piece]:
+    async def stream(
+        self, messages: Sequence[Message], mix: Mix, sampling: Sampling, seed: int
+    ) -> AsyncGenerator[Piece, None]:
         import openai
 
         model = model_name(mix, self._base)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
 from bot.types import Adapter, FinishReason, Message, Mix, Piece, Sampling, Usage
@@ -36,7 +36,9 @@ class ScriptedEngine:
     def enqueue(self, *replies: str) -> None:
         self._replies.extend(replies)
 
-    async def stream(self, messages: Sequence[Message], mix: Mix, sampling: Sampling, seed: int) -> AsyncIterator[Piece]:
+    async def stream(
+        self, messages: Sequence[Message], mix: Mix, sampling: Sampling, seed: int
+    ) -> AsyncGenerator[Piece, None]:
         call = Call(tuple(messages), mix, sampling, seed)
         self.calls.append(call)
         words = re.findall(r"\S+\s*", self._replies.popleft() if self._replies else describe(call))

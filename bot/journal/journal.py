@@ -52,6 +52,11 @@ class Journal:
         self._engine = open_database(url)
         self._session = sessionmaker(self._engine, expire_on_commit=False)
 
+    @property
+    def address(self) -> str:
+        """Where it is, without a password."""
+        return self._engine.url.render_as_string(hide_password=True)
+
     def close(self) -> None:
         self._engine.dispose()
 
@@ -63,6 +68,12 @@ class Journal:
         with self._session.begin() as session:
             session.add(conversation)
         return conversation.id
+
+    def latest(self, owner: str) -> str | None:
+        """The conversation that `owner` began last."""
+        with self._session() as session:
+            begun = select(Conversation.id).where(Conversation.owner == owner).order_by(Conversation.started.desc())
+            return session.scalar(begun.limit(1))
 
     def check_owner(self, conversation: str, owner: str) -> None:
         """Raises NotFound also where the conversation is another's: ids are not to be probed."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bot.errors import KnowledgeError, NotFound
@@ -120,6 +120,14 @@ class KnowledgeBase:
         vector = (await self._embedder.embed([question]))[0]
         found = await asyncio.to_thread(self._store.query, self._key(collection), vector, k)
         return tuple(dataclasses.replace(p, score=round(s, 4)) for p, s in found if s >= self.threshold)
+
+    async def search_turn(self, asked: Sequence[str], collection: str, k: int) -> tuple[Passage, ...]:
+        """Passages for the last of a customer's messages. A follow-up that finds none is read with the message before
+        it. Serving and training both search by this rule."""
+        found = await self.search(asked[-1], collection, k)
+        if not found and len(asked) > 1:
+            found = await self.search("\n".join(asked[-2:]), collection, k)
+        return found
 
     def close(self) -> None:
         self._store.close()

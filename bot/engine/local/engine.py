@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import queue
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -105,7 +105,9 @@ class LocalEngine:
             }
         )
 
-    async def stream(self, messages: Sequence[Message], mix: Mix, sampling: Sampling, seed: int) -> AsyncIterator[Piece]:
+    async def stream(
+        self, messages: Sequence[Message], mix: Mix, sampling: Sampling, seed: int
+    ) -> AsyncGenerator[Piece, None]:
         request = _Request(messages, mix, sampling, seed, asyncio.get_running_loop())
         self._submit(lambda: self._run(request))
         try:

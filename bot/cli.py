@@ -1,0 +1,319 @@
+"""The command line: parse, call, print. Everything heavy is imported inside the command that needs it.
+
+Text goes to stdout, progress and remarks to stderr. Exit code 1 is an error that was explained, 2 a misused command.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bot.errors import BotError
+
+if TYPE_CHECKING:
+    from bot.desk import Desk
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+prompts_app = typer.Typer(no_args_is_help=True, help="The versioned prompt library.")
+adapters_app = typer.Typer(no_args_is_help=True, help="The adapters of this workspace.")
+knowledge_app = typer.Typer(no_args_is_help=True, help="Articles and their index.")
+app.add_typer(prompts_app, name="prompts")
+app.add_typer(adapters_app, name="adapters")
+app.add_typer(knowledge_app, name="knowledge")
+
+Workspace = Annotated[Path | None, typer.Option("--workspace", "-w", help="Folder with adapters/ prompts/ knowledge/.")]
+BaseName = Annotated[str | None, typer.Option("--base", help="starter, a local folder, or a hub id@revision.")]
+EngineName = Annotated[str | None, typer.Option("--engine", help="local, remote or scripted.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def open_desk(workspace: Path | None = None, **given: Any) -> Desk:
+    from bot.desk import Desk
+    from bot.settings import load
+
+    return Desk(load(workspace=workspace, **given))
+
+
+def say(text: str) -> None:
+    """A remark for the person at the terminal."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def put(text: str = "", end: str = "\n") -> None:
+    print(text, end=end, flush=True)  # noqa: T201
+
+
+def table(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
+    """Rows with the same keys, as a table or as JSON."""
+    if as_json:
+        put(json.dumps(list(rows), indent=1, default=str, ensure_ascii=False))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for key in rows[0] if rows else ("nothing here yet",):
+        shown.add_column(key.replace("_", " "), overflow="fold")
+    for row in rows:
+        shown.add_row(*(str(value) for value in row.values()))
+    Console(markup=False, highlight=False).print(shown)
+
+
+@app.command()
+def serve(
+    workspace: Workspace = None,
+    host: Annotated[str | None, typer.Option(help="Address to serve on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to serve on; 0 takes a free one.")] = None,
+    base: BaseName = None,
+    engine: EngineName = None,
+) -> None:
+    """Start the pages and the OpenAI-compatible API."""
+    import logging
+
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("bot").setLevel(logging.INFO)
+    desk = open_desk(workspace, host=host, port=port, base=base, engine=engine)
+
+    def announce(address: str) -> None:
+        put(f"Customers   {address}/")
+        put(f"Staff       {address}/desk")
+        put(f"API         {address}/v1   (model: {desk.base.name}, agent, or an adapter)")
+        say("Open to everybody on this machine, and to nobody else. Ctrl-C stops it.")
+
+    from bot.web.app import serve as run
+
+    run(desk, announce)
+
+
+@app.command()
+def chat(
+    prompt: Annotated[str | None, typer.Option(help="name, name@version, name@label, or none.")] = None,
+    adapters: Annotated[str | None, typer.Option(help="A mix such as returns*0.7+billing*0.3, or none.")] = None,
+    knowledge: Annotated[str | None, typer.Option(help="A collection, or none.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same reply.")] = 0,
+    temperature: Annotated[float | None, typer.Option(help="0 is greedy.")] = None,
+    workspace: Workspace = None,
+    base: BaseName = None,
+    engine: EngineName = None,
+) -> None:
+    """Talk to an agent, or pipe one question in. What is not given is the agent that customers meet."""
+    from bot.terminal import Chat
+    from bot.types import AgentSpec
+
+    desk = open_desk(workspace, base=base, engine=engine)
+    spec = desk.settings.agent
+    names = [_or_none(g, d) for g, d in ((adapters, spec.adapters), (prompt, spec.prompt), (knowledge, spec.knowledge))]
+    sampling: dict[str, object] = {} if temperature is None else {"temperature": temperature}
+    try:
+        Chat(desk, AgentSpec(*names), sampling, seed, put, say).run()
+    finally:
+        desk.close()
+
+
+def _or_none(given: str | None, default: str) -> str:
+    return default if given is None else "" if given == "none" else given
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(help="A folder that is not there yet, or is empty.")]) -> None:
+    """Make a new workspace with one prompt and one article to start from."""
+    from bot.skeleton import make_workspace
+
+    for path in make_workspace(folder):
+        put(str(path))
+    say(f"Now: bot chat --workspace {folder}")
+
+
+@app.command()
+def doctor(workspace: Workspace = None, base: BaseName = None, as_json: AsJson = False) -> None:
+    """Say what is there, what is missing, and the next step."""
+    from bot.doctor import examine
+
+    findings = examine(open_desk(workspace, base=base))
+    table([finding.row() for finding in findings], as_json)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="Such as adapters/returns/recipe.yaml.")],
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Override a key: --set epochs=2")] = None,
+    workspace: Workspace = None,
+    base: BaseName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train an adapter from transcripts; a good one becomes the next version."""
+    from bot.training.run import train_adapter
+
+    desk = open_desk(workspace, base=base)
+    try:
+        trained = train_adapter(desk, recipe, set_ or [], say)
+    finally:
+        desk.close()
+    put(json.dumps(trained.as_dict(), indent=1, ensure_ascii=False) if as_json else trained.as_text())
+
+
+@prompts_app.command("list")
+def prompts_list(workspace: Workspace = None, as_json: AsJson = False) -> None:
+    """Every prompt with its versions and labels."""
+    desk = open_desk(workspace)
+    rows = []
+    for name in desk.prompts.names():
+        newest = desk.prompts.get(f"{name}@{desk.prompts.versions(name)[-1]}")
+        labels = ", ".join(f"{label} → {version}" for label, version in sorted(desk.journal.labels(name).items()))
+        rows.append(
+            {
+                "prompt": name,
+                "versions": ", ".join(map(str, desk.prompts.versions(name))),
+                "labels": labels,
+                "technique": newest.prompt.technique,
+                "newest note": newest.prompt.note,
+            }
+        )
+    table(rows, as_json)
+
+
+@prompts_app.command("show")
+def prompts_show(ref: str, workspace: Workspace = None, as_json: AsJson = False) -> None:
+    """One version as it stands on disk: name, name@2 or name@production."""
+    from bot.prompts.schema import dump_prompt
+
+    found = open_desk(workspace).prompts.get(ref)
+    if as_json:
+        put(json.dumps({"ref": found.ref, "hash": found.prompt.hash, **found.prompt.model_dump(mode="json")}, indent=1))
+    else:
+        put(f"# {found.ref}  {found.prompt.hash[:12]}\n{dump_prompt(found.prompt)}", end="")
+
+
+@adapters_app.command("list")
+def adapters_list(workspace: Workspace = None, base: BaseName = None, as_json: AsJson = False) -> None:
+    """Every adapter version and what it was trained on."""
+    desk = open_desk(workspace, base=base)
+    cards = [desk.adapters.card(f"{name}@{n}") for name in desk.adapters.names() for n in desk.adapters.versions(name)]
+    rows = [
+        {
+            "adapter": f"{card.name}@{card.version}",
+            "method": card.method,
+            "base": card.base,
+            "prompt": card.prompt,
+            "made": card.made,
+            **{key.replace("_", " "): f"{value:.4g}" for key, value in list(card.metrics.items())[:3]},
+        }
+        for card in cards
+    ]
+    table(rows, as_json)
+
+
+@adapters_app.command("show")
+def adapters_show(ref: str, workspace: Workspace = None, base: BaseName = None, as_json: AsJson = False) -> None:
+    """An adapter's card."""
+    import yaml
+
+    card = open_desk(workspace, base=base).adapters.card(ref).model_dump(mode="json")
+    put(json.dumps(card, indent=1) if as_json else yaml.safe_dump(card, sort_keys=False, allow_unicode=True), end="")
+
+
+@adapters_app.command("verify")
+def adapters_verify(
+    refs: Annotated[list[str] | None, typer.Argument(help="Which ones; all where none is named.")] = None,
+    workspace: Workspace = None,
+    base: BaseName = None,
+    as_json: AsJson = False,
+) -> None:
+    """May these adapters serve on this base? Exit code 1 where one may not."""
+    desk = open_desk(workspace, base=base)
+    rows = []
+    for ref in refs or [f"{name}@{n}" for name in desk.adapters.names() for n in desk.adapters.versions(name)]:
+        try:
+            adapter = desk.adapters.get(ref)
+            rows.append({"adapter": adapter.ref, "verdict": "serves", "hash": adapter.hash[:12], "reason": ""})
+        except BotError as error:
+            if refs and len(refs) == 1:
+                raise
+            rows.append({"adapter": ref, "verdict": "refused", "hash": "", "reason": str(error)})
+    table(rows, as_json)
+    if any(row["verdict"] == "refused" for row in rows):
+        raise typer.Exit(1)
+
+
+def _with_knowledge(workspace: Path | None, work: Callable[[Desk], Any]) -> Any:
+    from bot.blocking import wait_for
+
+    desk = open_desk(workspace)
+    try:
+        return wait_for(lambda: work(desk))
+    finally:
+        desk.close()
+
+
+def _indexed(workspace: Path | None, collection: str | None, rebuild: bool) -> None:
+    from bot.terminal import progress_bar
+
+    async def work(desk: Desk) -> list[dict[str, Any]]:
+        for name in [collection] if collection else desk.knowledge.collections():
+            with progress_bar(f"indexing {name}") as advance:
+                await desk.knowledge.index(name, advance, rebuild)
+        return await desk.knowledge.status()
+
+    table(_with_knowledge(workspace, work), as_json=False)
+
+
+@knowledge_app.command("index")
+def knowledge_index(collection: str | None = typer.Argument(None), workspace: Workspace = None) -> None:
+    """Bring the index in step with the articles."""
+    _indexed(workspace, collection, rebuild=False)
+
+
+@knowledge_app.command("rebuild")
+def knowledge_rebuild(collection: str | None = typer.Argument(None), workspace: Workspace = None) -> None:
+    """Make the index anew from the articles."""
+    _indexed(workspace, collection, rebuild=True)
+
+
+@knowledge_app.command("status")
+def knowledge_status(workspace: Workspace = None, as_json: AsJson = False) -> None:
+    """Which collections there are, and whether their index is in step."""
+
+    async def work(desk: Desk) -> list[dict[str, Any]]:
+        return await desk.knowledge.status()
+
+    table(_with_knowledge(workspace, work), as_json)
+
+
+@knowledge_app.command("search")
+def knowledge_search(
+    question: str,
+    collection: Annotated[str | None, typer.Option(help="The default agent's, where none is named.")] = None,
+    k: Annotated[int | None, typer.Option(min=1, max=50, help="How many passages.")] = None,
+    workspace: Workspace = None,
+    as_json: AsJson = False,
+) -> None:
+    """The passages that a reply to this question would rest on."""
+    from bot.limits import check_text
+
+    async def work(desk: Desk) -> list[dict[str, Any]]:
+        found = await desk.knowledge.search(
+            check_text(question, "The question"), collection or desk.settings.agent.knowledge, k or desk.settings.passages
+        )
+        return [{"score": f"{p.score:.3f}", "passage": p.id, "title": p.title, "text": p.text} for p in found]
+
+    rows = _with_knowledge(workspace, work)
+    if not rows:
+        say("No passage is relevant to this question.")
+    table(rows, as_json)
+
+
+def main() -> None:
+    """The entry point: errors that were foreseen are one line on stderr."""
+    try:
+        app()
+    except BotError as error:
+        say(f"bot: {error}")
+        sys.exit(1)

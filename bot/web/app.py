@@ -1,0 +1,98 @@
+"""One server: the API, the customers' page at `/`, the staff's at `/desk`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from bot.desk import Desk
+from bot.errors import BotError, InvalidMessage, Overloaded
+from bot.web.api import routes
+from bot.web.auth import check_address
+from bot.web.guard import Guard
+from bot.web.wire import error_body
+
+log = logging.getLogger("bot")
+LOCAL_HOSTS = ["127.0.0.1", "localhost", "[::1]", "testserver"]
+
+
+def create_app(desk: Desk) -> FastAPI:
+    """The whole server over one desk, which it closes at the end."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        warm = asyncio.create_task(_warm(desk))
+        yield
+        warm.cancel()
+        desk.close()
+
+    app = FastAPI(title="Switchboard", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.include_router(routes(desk))
+    _translate_errors(app)
+    _mount_pages(app, desk)
+    app.add_middleware(Guard)
+    # Another site cannot reach a loopback server by pointing its own name at 127.0.0.1.
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=LOCAL_HOSTS)
+    return app
+
+
+async def _warm(desk: Desk) -> None:
+    """Load model and index before the first customer comes; a fault shows in the log now and at every question later."""
+    try:
+        if desk.settings.agent.knowledge:
+            await desk.knowledge.search("warm up", desk.settings.agent.knowledge, 1)
+        if desk.settings.engine == "local":
+            loaded = await desk.engine.load()  # type: ignore[attr-defined]
+            log.info("base %s in %s: %s", desk.base.name, loaded["dtype"], loaded["reason"])
+    except BotError as error:
+        log.error("%s", error)
+
+
+def _mount_pages(app: FastAPI, desk: Desk) -> None:
+    import gradio as gr
+
+    from bot.web.pages import customer, staff
+    from bot.web.pages.theme import CSS, THEME
+
+    # The staff's page first: a mount at / would swallow its path.
+    for build, path in ((staff.build, "/desk"), (customer.build, "/")):
+        gr.mount_gradio_app(app, build(desk), path=path, theme=THEME, css=CSS, show_error=False, footer_links=[])
+
+
+def _translate_errors(app: FastAPI) -> None:
+    @app.exception_handler(BotError)
+    async def bot_error(_: Request, error: BotError) -> JSONResponse:
+        headers = {"Retry-After": str(error.retry_after)} if isinstance(error, Overloaded) else {}
+        return JSONResponse(error_body(error), error.status, headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def bad_body(_: Request, error: RequestValidationError) -> JSONResponse:
+        faults = "; ".join(f"{'.'.join(map(str, e['loc'][1:])) or 'body'}: {e['msg']}" for e in error.errors())
+        return JSONResponse(error_body(InvalidMessage(f"The request is not valid: {faults}.", "Correct it.")), 400)
+
+
+def serve(desk: Desk, announce: Callable[[str], None]) -> None:
+    """Serve until interrupted. `announce` gets the address once the port is taken."""
+    import uvicorn
+
+    settings = desk.settings
+    check_address(settings.host)
+    listening = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+    except OSError as error:
+        raise InvalidMessage(
+            f"Port {settings.port} on {settings.host} is not free ({error.strerror}).", "Choose another with --port."
+        ) from None
+    config = uvicorn.Config(create_app(desk), log_level="warning", timeout_graceful_shutdown=10)
+    announce(f"http://{settings.host}:{listening.getsockname()[1]}")
+    uvicorn.Server(config).run(sockets=[listening])

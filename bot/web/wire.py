@@ -1,0 +1,146 @@
+"""OpenAI's chat-completion bodies ↔ our `Turn` and `Piece`. Translation only: no server, no model.
+
+Our own fields are additive: `adapters: [{id, scale}]`, `prompt`, `knowledge`, `variables`. `model` chooses too: the base,
+an adapter (`returns`, `returns@1`), or `agent`, the agent that customers meet.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from bot.errors import BotError, NotAvailable
+from bot.limits import MAX_MESSAGES
+from bot.types import AgentSpec, Message, Piece, Turn, Usage
+
+AGENT_MODEL = "agent"
+
+
+class TextPart(BaseModel):
+    """A text part of a message's content; images and audio are not taken."""
+
+    type: Literal["text"]
+    text: str
+
+
+class WireMessage(BaseModel):
+    """A message; `name` and other extras are accepted and not used."""
+
+    model_config = ConfigDict(extra="ignore")
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[TextPart]
+
+    def plain(self) -> Message:
+        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        return Message("system" if self.role == "developer" else self.role, text)
+
+
+class AdapterChoice(BaseModel):
+    """One adapter of a mix."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: str
+    scale: float = 1.0
+
+
+class StreamOptions(BaseModel):
+    """Whether a last chunk carries the usage."""
+
+    include_usage: bool = False
+
+
+class ChatRequest(BaseModel):
+    """The body of POST /v1/chat/completions. Fields of OpenAI's that change nothing here are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    model: str
+    messages: list[WireMessage] = Field(min_length=1, max_length=MAX_MESSAGES)
+    stream: bool = False
+    stream_options: StreamOptions = StreamOptions()
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    min_tokens: int | None = None
+    ignore_eos: bool | None = None
+    stop: str | list[str] | None = None
+    seed: int = Field(0, ge=0, lt=2**63)
+    n: int = 1
+    logprobs: bool = False
+    tools: list[Any] | None = None
+    adapters: list[AdapterChoice] | None = None
+    prompt: str | None = None
+    knowledge: str | None = None
+    variables: dict[str, str] = Field(default_factory=dict)
+
+
+def to_turn(body: ChatRequest, base: str, agent: AgentSpec) -> Turn:
+    """The turn that a body asks for. `base` is the base's model name, `agent` what `model: agent` means."""
+    for wanted, what in ((body.n != 1, "n other than 1"), (body.logprobs, "logprobs"), (bool(body.tools), "tools")):
+        if wanted:
+            raise NotAvailable(f"This server does not offer {what}.", "Leave it out.")
+    given = {
+        "temperature": body.temperature,
+        "top_p": body.top_p,
+        "max_tokens": body.max_completion_tokens or body.max_tokens,
+        "min_tokens": body.min_tokens,
+        "ignore_eos": body.ignore_eos,
+        "stop": [body.stop] if isinstance(body.stop, str) else body.stop,
+    }
+    chosen = agent if body.model == AGENT_MODEL else AgentSpec("" if body.model == base else body.model)
+    spec = AgentSpec(
+        chosen.adapters if body.adapters is None else "+".join(f"{a.id}*{a.scale}" for a in body.adapters),
+        chosen.prompt if body.prompt is None else body.prompt,
+        chosen.knowledge if body.knowledge is None else body.knowledge,
+    )
+    return Turn(
+        messages=tuple(message.plain() for message in body.messages),
+        agent=spec,
+        variables=body.variables,
+        sampling={key: value for key, value in given.items() if value is not None},
+        seed=body.seed,
+    )
+
+
+def completion(ident: str, model: str, reply: str, piece: Piece) -> dict[str, Any]:
+    """The whole reply in OpenAI's shape. `piece` is the last one."""
+    choice = {"index": 0, "message": {"role": "assistant", "content": reply}, "finish_reason": piece.finish_reason}
+    return {**_head(ident, "chat.completion", model), "choices": [choice], "usage": _usage(piece.usage)}
+
+
+def chunk(ident: str, model: str, piece: Piece, first: bool) -> str:
+    """One server-sent event."""
+    delta = {**({"role": "assistant"} if first else {}), **({"content": piece.text} if piece.text or first else {})}
+    choice = {"index": 0, "delta": delta, "finish_reason": piece.finish_reason}
+    return event({**_head(ident, "chat.completion.chunk", model), "choices": [choice]})
+
+
+def usage_chunk(ident: str, model: str, usage: Usage | None) -> str:
+    return event({**_head(ident, "chat.completion.chunk", model), "choices": [], "usage": _usage(usage)})
+
+
+def event(data: dict[str, Any]) -> str:
+    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"
+
+
+def error_body(error: BotError) -> dict[str, Any]:
+    """OpenAI's shape of an error."""
+    kind = "invalid_request_error" if error.status < 500 else "server_error"
+    return {"error": {"message": str(error), "type": kind, "param": None, "code": error.code}}
+
+
+def _head(ident: str, kind: str, model: str) -> dict[str, Any]:
+    return {"id": ident, "object": kind, "created": int(time.time()), "model": model}
+
+
+def _usage(usage: Usage | None) -> dict[str, int]:
+    used = usage or Usage()
+    return {
+        "prompt_tokens": used.prompt_tokens,
+        "completion_tokens": used.completion_tokens,
+        "total_tokens": used.prompt_tokens + used.completion_tokens,
+    }

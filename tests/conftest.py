@@ -1,0 +1,139 @@
+"""What every test may use: a temporary workspace, a two-layer model built from a config, an embedder of word counts.
+
+Nothing is downloaded: sockets reach loopback only (pytest-socket, see pyproject.toml).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bot.adapters.card import Card, write_card
+from bot.base import STARTER, Base, open_base
+from bot.desk import Desk
+from bot.engine.scripted import ScriptedEngine
+from bot.files import sha256_file
+from bot.knowledge.store import MemoryStore
+from bot.settings import Settings, load
+from bot.skeleton import SOURCE
+
+ROOT = Path(__file__).parents[1]
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+class WordEmbedder:
+    """A text as counts of its hashed words: similar texts are near, and no model is needed."""
+
+    id = "words"
+    dimensions = 256
+
+    async def embed(self, texts: Sequence[str]) -> np.ndarray:
+        vectors = np.zeros((len(texts), self.dimensions), np.float32)
+        for row, text in zip(vectors, texts, strict=True):
+            for word in text.lower().replace(".", " ").replace("?", " ").split():
+                row[int(hashlib.md5(word.encode()).hexdigest(), 16) % self.dimensions] += 1
+        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """A workspace as `bot init` makes it."""
+    folder = tmp_path / "workspace"
+    shutil.copytree(SOURCE, folder)
+    return folder
+
+
+@pytest.fixture
+def settings(workspace: Path) -> Settings:
+    return load(workspace=workspace, engine="scripted", threshold=0.2)
+
+
+@pytest.fixture
+def desk(settings: Settings) -> Iterator[Desk]:
+    """A desk on the scripted engine, an index in memory and the word embedder."""
+    made = Desk(settings)
+    made.embedder = WordEmbedder()
+    made.store = MemoryStore()
+    made.engine = ScriptedEngine()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def make_base(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Base]:
+    """A two-layer Llama with the starter's tokenizer and template; keywords change its config."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    def make(seed: int = 0, **changes: Any) -> Base:
+        folder = tmp_path_factory.mktemp("base")
+        sizes = dict(vocab_size=8192, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4)
+        torch.manual_seed(seed)
+        config = LlamaConfig(
+            **{**sizes, "max_position_embeddings": 512, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, **changes}
+        )
+        LlamaForCausalLM(config).save_pretrained(folder)
+        for file in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+            shutil.copy(STARTER / file, folder / file)
+        return open_base(str(folder))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_base(make_base: Callable[..., Base]) -> Base:
+    return make_base()
+
+
+def make_adapter(base: Base, folder: Path, seed: int, rank: int = 4, **config: Any) -> Path:
+    """A random but effective LoRA version with its card, as training would leave it."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(seed)
+    targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+    model = AutoModelForCausalLM.from_pretrained(base.path)
+    lora = get_peft_model(model, LoraConfig(**{"r": rank, "lora_alpha": 2 * rank, "target_modules": targets, **config}))
+    for name, parameter in lora.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.5)
+    lora.save_pretrained(folder)
+    (folder / "README.md").unlink()
+    write_test_card(base, folder)
+    return folder
+
+
+def write_test_card(base: Base, folder: Path) -> None:
+    files = {path.name: sha256_file(path) for path in folder.iterdir() if path.suffix in (".json", ".safetensors")}
+    write_card(
+        folder,
+        Card(
+            name=folder.parent.name,
+            version=int(folder.name[1:]),
+            method="lora",
+            made="2026-11-20",
+            base=base.name,
+            base_hash=base.hash,
+            tokenizer_hash=base.tokenizer_hash,
+            template_hash=base.template_hash,
+            prompt="support@1",
+            prompt_hash="0" * 64,
+            knowledge="",
+            data={},
+            recipe={},
+            seed=0,
+            metrics={},
+            files=files,
+        ),
+    )

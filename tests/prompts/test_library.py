@@ -1,0 +1,87 @@
+"""Versions on disk: immutable, one winner a number, labels that are checked."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from bot.desk import Desk
+from bot.errors import Conflict, NotFound, PromptError
+from bot.prompts.schema import Prompt
+from bot.prompts.scenarios import get_scenario, scenario_names
+from bot.refs import BadName
+
+
+@pytest.fixture
+def prompt(desk: Desk) -> Prompt:
+    return desk.prompts.get("support@1").prompt
+
+
+def changed(prompt: Prompt, role: str) -> Prompt:
+    return prompt.model_copy(update={"role": role})
+
+
+def test_a_bare_name_is_production(desk: Desk, prompt: Prompt) -> None:
+    desk.prompts.save("support", changed(prompt, "Two"), parent=1)
+    assert desk.prompts.get("support").ref == "support@1"
+    assert desk.prompts.get("support@2").prompt.role == "Two"
+
+
+@pytest.mark.parametrize(
+    ("ref", "listed"),
+    [("suport", "support"), ("support@9", "support@1"), ("support@staging", "support@production"), ("scenarios", "support")],
+)
+def test_unknown_refs_list_what_exists(desk: Desk, ref: str, listed: str) -> None:
+    with pytest.raises(NotFound, match=listed):
+        desk.prompts.get(ref)
+
+
+@pytest.mark.parametrize("ref", ["../secrets", "a/b", "A", "", "a@../x", "x" * 100, "a@", "é"])
+def test_names_never_become_paths(desk: Desk, ref: str) -> None:
+    with pytest.raises((BadName, NotFound)):
+        desk.prompts.get(ref)
+
+
+def test_identical_content_is_not_a_new_version(desk: Desk, prompt: Prompt) -> None:
+    again = prompt.model_copy(update={"note": "Only the note differs."})
+    assert desk.prompts.save("support", again, parent=1).ref == "support@1"
+    assert desk.prompts.versions("support") == [1]
+
+
+def test_saving_from_an_older_version_conflicts(desk: Desk, prompt: Prompt) -> None:
+    desk.prompts.save("support", changed(prompt, "Two"), parent=1)
+    with pytest.raises(Conflict, match="support@2"):
+        desk.prompts.save("support", changed(prompt, "Other two"), parent=1)
+    assert desk.prompts.get("support@2").prompt.role == "Two"
+
+
+def test_of_many_writers_exactly_one_wins_a_number(desk: Desk, prompt: Prompt) -> None:
+    def save(number: int) -> bool:
+        try:
+            desk.prompts.save("support", changed(prompt, f"Writer {number}"), parent=1)
+        except Conflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        wins = list(pool.map(save, range(24)))
+    assert sum(wins) == 1
+    assert desk.prompts.get("support@2").prompt.role == f"Writer {wins.index(True)}"
+    assert sorted(p.name for p in (desk.prompts.root / "support").iterdir()) == ["v1.yaml", "v2.yaml"]
+
+
+def test_a_changed_file_behind_a_label_is_refused(desk: Desk) -> None:
+    desk.prompts.get("support@production")
+    path = desk.prompts.root / "support" / "v1.yaml"
+    path.write_text(path.read_text().replace("You are", "You were"))
+    with pytest.raises(PromptError, match="content changed"):
+        desk.prompts.get("support@production")
+
+
+def test_scenarios_are_read_and_listed(workspace: Path) -> None:
+    root = workspace / "prompts"
+    assert [get_scenario(root, name).title for name in scenario_names(root)] == ["A first question"]
+    with pytest.raises(NotFound, match="first-question"):
+        get_scenario(root, "other")
