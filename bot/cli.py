@@ -110,10 +110,7 @@ def chat(
     spec = desk.settings.agent
     names = [_or_none(g, d) for g, d in ((adapters, spec.adapters), (prompt, spec.prompt), (knowledge, spec.knowledge))]
     sampling: dict[str, object] = {} if temperature is None else {"temperature": temperature}
-    try:
-        Chat(desk, AgentSpec(*names), sampling, seed, put, say).run()
-    finally:
-        desk.close()
+    Chat(desk, AgentSpec(*names), sampling, seed, put, say).run()
 
 
 def _or_none(given: str | None, default: str) -> str:
@@ -150,13 +147,11 @@ def train(
     as_json: AsJson = False,
 ) -> None:
     """Train an adapter from transcripts; a good one becomes the next version."""
-    from bot.training.run import train_adapter
+    from bot.training.progress import progress_on_stderr
+    from bot.training.train import train as run
 
-    desk = open_desk(workspace, base=base)
-    try:
-        trained = train_adapter(desk, recipe, set_ or [], say)
-    finally:
-        desk.close()
+    with progress_on_stderr() as progress:
+        trained = run(recipe, open_desk(workspace, base=base), set_ or [], progress)
     put(json.dumps(trained.as_dict(), indent=1, ensure_ascii=False) if as_json else trained.as_text())
 
 
@@ -246,11 +241,14 @@ def adapters_verify(
 def _with_knowledge(workspace: Path | None, work: Callable[[Desk], Any]) -> Any:
     from bot.blocking import wait_for
 
-    desk = open_desk(workspace)
-    try:
-        return wait_for(lambda: work(desk))
-    finally:
-        desk.close()
+    async def run() -> Any:
+        desk = open_desk(workspace)
+        try:
+            return await work(desk)
+        finally:
+            await desk.close()
+
+    return wait_for(run)
 
 
 def _indexed(workspace: Path | None, collection: str | None, rebuild: bool) -> None:

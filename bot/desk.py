@@ -102,8 +102,10 @@ class Desk:
 
         return Agent(self.engine, self.adapters, self.prompts, self.knowledge, self.journal, self.settings.passages)
 
-    def close(self) -> None:
-        """Close what was opened."""
-        for part in ("engine", "knowledge", "embedder", "journal"):
+    async def close(self) -> None:
+        """Close what was opened, on the event loop that used it."""
+        if "engine" in self.__dict__:
+            await self.engine.close()
+        for part in ("knowledge", "embedder", "journal"):
             if part in self.__dict__:
                 getattr(self, part).close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -47,7 +46,7 @@ def examine(desk: Desk) -> list[Finding]:
             findings.append(Finding(thing, True, check(desk)))
         except BotError as error:
             findings.append(Finding(thing, False, str(error)))
-    desk.close()
+    asyncio.run(desk.close())
     return findings
 
 
@@ -117,11 +116,8 @@ def _database(desk: Desk) -> str:
 
 
 def _port(desk: Desk) -> str:
+    from bot.web.app import listen
+
     host, port = desk.settings.host, desk.settings.port
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise BotError(f"{host}:{port} is not free ({error.strerror}).", "Choose another with --port.") from None
+    listen(host, port).close()
     return f"{host}:{port} is free"

@@ -36,18 +36,24 @@ class Chat:
     def run(self) -> None:
         """Until the person leaves; in a pipe, for the one message that comes in."""
         with asyncio.Runner() as runner:
-            if not sys.stdin.isatty():
-                runner.run(self._ask(_piped()))
-                return
-            spec = self._spec
-            self._say(f"{spec.adapters or 'base'} · {spec.prompt or 'no prompt'} · {spec.knowledge or 'no knowledge'}")
-            self._say("Type a question; exit or Ctrl-D leaves, Ctrl-C stops a reply.")
-            while (question := self._read()) is not None:
-                with contextlib.suppress(KeyboardInterrupt):
-                    try:
-                        runner.run(self._ask(question))
-                    except BotError as error:
-                        self._say(str(error))
+            try:
+                if sys.stdin.isatty():
+                    self._converse(runner)
+                else:
+                    runner.run(self._ask(_piped()))
+            finally:
+                runner.run(self._desk.close())
+
+    def _converse(self, runner: asyncio.Runner) -> None:
+        spec = self._spec
+        self._say(f"{spec.adapters or 'base'} · {spec.prompt or 'no prompt'} · {spec.knowledge or 'no knowledge'}")
+        self._say("Type a question; exit or Ctrl-D leaves, Ctrl-C stops a reply.")
+        while (question := self._read()) is not None:
+            with contextlib.suppress(KeyboardInterrupt):
+                try:
+                    runner.run(self._ask(question))
+                except BotError as error:
+                    self._say(str(error))
 
     def _read(self) -> str | None:
         try:

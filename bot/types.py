@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -151,6 +151,7 @@ class Labels(Protocol):
         ...
 
 
+@runtime_checkable
 class Engine(Protocol):
     """The seam between an agent and whatever runs the model.
 
@@ -176,6 +177,6 @@ class Engine(Protocol):
         """Tokens that `messages` fill before the reply begins; 0 where the engine cannot tell."""
         ...
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Stop and free what is held. Replies under way end as cancelled."""
         ...

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +59,14 @@ def settings(workspace: Path) -> Settings:
 
 
 @pytest.fixture
-def desk(settings: Settings) -> Iterator[Desk]:
+async def desk(settings: Settings) -> AsyncIterator[Desk]:
     """A desk on the scripted engine, an index in memory and the word embedder."""
     made = Desk(settings)
     made.embedder = WordEmbedder()
     made.store = MemoryStore()
     made.engine = ScriptedEngine()
     yield made
-    made.close()
+    await made.close()
 
 
 @pytest.fixture(scope="session")
@@ -77,10 +77,20 @@ def make_base(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Base]:
 
     def make(seed: int = 0, **changes: Any) -> Base:
         folder = tmp_path_factory.mktemp("base")
-        sizes = dict(vocab_size=8192, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4)
         torch.manual_seed(seed)
         config = LlamaConfig(
-            **{**sizes, "max_position_embeddings": 512, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, **changes}
+            **{
+                "vocab_size": 8192,
+                "hidden_size": 32,
+                "intermediate_size": 64,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 4,
+                "max_position_embeddings": 512,
+                "bos_token_id": 1,
+                "eos_token_id": 2,
+                "pad_token_id": 0,
+                **changes,
+            }
         )
         LlamaForCausalLM(config).save_pretrained(folder)
         for file in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):

@@ -21,7 +21,7 @@ from bot.types import Engine, Message, Mix, Piece, Role, Sampling
 _ROLES: dict[str, Role] = {"system": "system", "human": "user", "ai": "assistant"}
 
 
-class EngineChatModel(BaseChatModel):
+class ChatSwitchboard(BaseChatModel):
     """`engine` answering with `mix`. `temperature`, `max_tokens` and `seed` may also be given per call."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -36,6 +36,10 @@ class EngineChatModel(BaseChatModel):
     @property
     def _llm_type(self) -> str:
         return f"switchboard-{self.engine.name}"
+
+    @property
+    def model_name(self) -> str:
+        return str(self.mix)
 
     @property
     def _identifying_params(self) -> dict[str, Any]:

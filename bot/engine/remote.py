@@ -90,8 +90,10 @@ class RemoteEngine:
     def count(self, messages: Sequence[Message]) -> int:
         return 0
 
-    def close(self) -> None:
-        self._opened = None
+    async def close(self) -> None:
+        if self._opened is not None:
+            await self._opened.close()
+            self._opened = None
 
 
 def _request(messages: Sequence[Message], model: str, sampling: Sampling, seed: int) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class ScriptedEngine:
     def count(self, messages: Sequence[Message]) -> int:
         return sum(len(message.content.split()) + 1 for message in messages)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         pass
 
 

@@ -134,9 +134,15 @@ def parse_prompt(text: str, where: str = "The prompt") -> Prompt:
     if len(text) > MAX_FILE:
         raise PromptError(f"{where} has {len(text):,} characters; at most {MAX_FILE:,} are allowed.", "Shorten it.")
     try:
-        return Prompt.model_validate(parse_yaml(text, where))
+        return check_prompt(parse_yaml(text, where), where)
     except DataError as error:
         raise PromptError(error.what, error.hint) from None
+
+
+def check_prompt(data: dict[str, Any], where: str = "The prompt") -> Prompt:
+    """The prompt in keys and values. Raises PromptError that names every fault and its place."""
+    try:
+        return Prompt.model_validate(data)
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(map(str, e['loc']))}: {e['msg']}".lstrip(": ").replace("Value error, ", "") for e in error.errors()

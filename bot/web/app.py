@@ -7,18 +7,23 @@ import logging
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from bot.desk import Desk
-from bot.errors import BotError, InvalidMessage, Overloaded
+from bot.errors import BotError, InvalidMessage, Overloaded, SettingsError
 from bot.web.api import routes
 from bot.web.auth import check_address
 from bot.web.guard import Guard
 from bot.web.wire import error_body
+
+if TYPE_CHECKING:
+    import uvicorn
 
 log = logging.getLogger("bot")
 LOCAL_HOSTS = ["127.0.0.1", "localhost", "[::1]", "testserver"]
@@ -32,7 +37,7 @@ def create_app(desk: Desk) -> FastAPI:
         warm = asyncio.create_task(_warm(desk))
         yield
         warm.cancel()
-        desk.close()
+        await desk.close()
 
     app = FastAPI(title="Switchboard", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.include_router(routes(desk))
@@ -73,26 +78,45 @@ def _translate_errors(app: FastAPI) -> None:
         headers = {"Retry-After": str(error.retry_after)} if isinstance(error, Overloaded) else {}
         return JSONResponse(error_body(error), error.status, headers)
 
+    @app.exception_handler(HTTPException)
+    async def http_error(_: Request, error: HTTPException) -> JSONResponse:
+        return JSONResponse(error_body(BotError(str(error.detail))), error.status_code, error.headers)
+
     @app.exception_handler(RequestValidationError)
     async def bad_body(_: Request, error: RequestValidationError) -> JSONResponse:
         faults = "; ".join(f"{'.'.join(map(str, e['loc'][1:])) or 'body'}: {e['msg']}" for e in error.errors())
         return JSONResponse(error_body(InvalidMessage(f"The request is not valid: {faults}.", "Correct it.")), 400)
 
 
-def serve(desk: Desk, announce: Callable[[str], None]) -> None:
-    """Serve until interrupted. `announce` gets the address once the port is taken."""
-    import uvicorn
-
-    settings = desk.settings
-    check_address(settings.host)
-    listening = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
+def listen(host: str, port: int) -> socket.socket:
+    """The bound socket. Raises SettingsError when the port is taken."""
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((settings.host, settings.port))
+        listening.bind((host, port))
     except OSError as error:
-        raise InvalidMessage(
-            f"Port {settings.port} on {settings.host} is not free ({error.strerror}).", "Choose another with --port."
-        ) from None
-    config = uvicorn.Config(create_app(desk), log_level="warning", timeout_graceful_shutdown=10)
-    announce(f"http://{settings.host}:{listening.getsockname()[1]}")
-    uvicorn.Server(config).run(sockets=[listening])
+        listening.close()
+        raise SettingsError(f"{host}:{port} is not free ({error.strerror}).", "Choose another port: --port.") from None
+    return listening
+
+
+def serve(desk: Desk, announce: Callable[[str], None]) -> None:
+    """Serve until interrupted. `announce` gets the address once the port is taken."""
+    host = desk.settings.host
+    check_address(host)
+    listening = listen(host, desk.settings.port)
+
+    async def run() -> None:
+        # The app is made inside the loop that runs it: gradio would otherwise make loops of its own.
+        server = make_server(desk)
+        announce(f"http://{host}:{listening.getsockname()[1]}")
+        await server.serve(sockets=[listening])
+
+    asyncio.run(run())
+
+
+def make_server(desk: Desk) -> uvicorn.Server:
+    """The server over one desk, not yet serving."""
+    import uvicorn
+
+    return uvicorn.Server(uvicorn.Config(create_app(desk), log_level="warning", timeout_graceful_shutdown=10))

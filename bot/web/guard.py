@@ -6,20 +6,14 @@ Plain ASGI, so that streams and disconnects go through untouched.
 from __future__ import annotations
 
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bot.errors import InvalidMessage
 from bot.limits import MAX_BODY
 from bot.web.auth import COOKIE, new_token, person_of
-from bot.web.wire import error_body
 
 YEAR = 365 * 24 * 3600
-
-
-class TooLarge(Exception):
-    """The body grew past its limit while it was read."""
 
 
 class Guard:
@@ -32,15 +26,11 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        try:
-            await self._app(scope, _limited(Request(scope), receive), _with_cookie(scope, send))
-        except TooLarge:
-            error = InvalidMessage(f"The body is larger than {MAX_BODY:,} bytes.", "Send less.")
-            await JSONResponse(error_body(error), 413)(scope, receive, send)
+        await self._app(scope, _limited(Request(scope), receive), _with_cookie(scope, send))
 
 
 def _limited(request: Request, receive: Receive) -> Receive:
-    """`receive` that raises TooLarge, by the announced length at once or else by what came."""
+    """`receive` that gives up on a body over the limit, by its announced length at once or else by what came."""
     announced = request.headers.get("content-length", "")
     size = int(announced) if announced.isdecimal() else 0
 
@@ -50,7 +40,7 @@ def _limited(request: Request, receive: Receive) -> Receive:
         if not announced:
             size += len(message.get("body", b""))
         if size > MAX_BODY:
-            raise TooLarge
+            raise HTTPException(413, f"The body is larger than {MAX_BODY:,} bytes. Send less.")
         return message
 
     return limited

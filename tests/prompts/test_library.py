@@ -9,8 +9,8 @@ import pytest
 
 from bot.desk import Desk
 from bot.errors import Conflict, NotFound, PromptError
-from bot.prompts.schema import Prompt
 from bot.prompts.scenarios import get_scenario, scenario_names
+from bot.prompts.schema import Prompt
 from bot.refs import BadName
 
 

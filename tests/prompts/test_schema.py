@@ -40,7 +40,7 @@ def with_role(role: str) -> str:
         "{0}",
         "{",
         "}",
-        "{{{name}",
+        "{{name}}}",
         "{ name }",
         "{{ name }} {% for x in y %} {",
         "{na me}",
@@ -88,7 +88,9 @@ def test_a_prompt_that_is_too_large_is_refused() -> None:
         parse_prompt(GOOD + "#" * 300_000)
 
 
-texts = st.text(st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="{}\x85\u2028\u2029\ufeff"), max_size=80)
+texts = st.text(
+    st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="{}\x85\u2028\u2029\ufeff"), max_size=80
+)
 
 
 @given(role=texts, note=texts.filter(str.strip), default=texts)

@@ -140,7 +140,7 @@ class LocalEngine:
 
         return len(encode(self._model.tokenizer, messages)) if self._model else 0
 
-    def close(self) -> None:
+    async def close(self) -> None:
         with self._starting:
             self._closed = True
             self._jobs.put(None)

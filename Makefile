@@ -1,0 +1,50 @@
+# Set-up is part of every target: a fresh machine with Python 3.11 and make needs nothing else.
+#   make serve      start the desk            make test     the tests (under 5 minutes)
+#   make lint       ruff and mypy             make browser  the pages in headless Chromium
+# TORCH_INDEX=URL picks where torch comes from, such as PyTorch's CPU index (see README).
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: serve test lint format browser lock clean
+
+serve: $(VENV)/.ready
+	$(BIN)/bot serve $(ARGS)
+
+test: $(VENV)/.ready-dev
+	$(BIN)/pytest -m "not browser" $(ARGS)
+
+lint: $(VENV)/.ready-dev
+	$(BIN)/ruff format --check bot tests
+	$(BIN)/ruff check bot tests
+	$(BIN)/mypy
+
+format: $(VENV)/.ready-dev
+	$(BIN)/ruff format bot tests
+	$(BIN)/ruff check --fix bot tests
+
+browser: $(VENV)/.ready-dev
+	command -v chromium >/dev/null || sh tests/browser/install-chromium.sh
+	$(BIN)/pytest -m browser $(ARGS)
+
+# The versions that the tests ran with, for everybody's set-up.
+lock: $(VENV)/.ready-dev
+	$(BIN)/pip freeze --exclude-editable | grep -iv '^torch==' > requirements.lock
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
+
+# torch first and by exact version: a looser request would bring the largest build there is.
+$(VENV)/.ready: pyproject.toml requirements.lock | $(VENV)/bin/python
+	$(BIN)/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable .
+	touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready
+	$(BIN)/pip install --quiet --constraint requirements.lock --editable '.[dev]'
+	touch $@

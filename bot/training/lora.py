@@ -1,0 +1,91 @@
+"""A LoRA on the frozen base: made from a recipe, asked for replies, written as a plain PEFT folder."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from bot.adapters.verify import CONFIG, WEIGHTS
+from bot.base import Base
+from bot.engine.local.encode import encode
+from bot.engine.local.model import load_base
+from bot.errors import DataError, TrainingError
+from bot.training.recipe import Recipe
+from bot.types import Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def attach(base: Base, recipe: Recipe) -> Any:
+    """The base in float32 with a fresh LoRA, seeded → PeftModel. Raises DataError for a target the base lacks."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import set_seed
+
+    model = load_base(base, torch.float32)
+    linear = {name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+    # An adapter on the output layer would need that layer's weights beside it where they are tied to the embeddings.
+    linear -= {name.rpartition(".")[2] for name, module in model.named_modules() if module is model.get_output_embeddings()}
+    unknown = sorted(set(recipe.targets) - linear)
+    if unknown:
+        raise DataError(
+            f"The base {base.name!r} has no linear layer {', '.join(unknown)}.",
+            f"targets may be: {', '.join(sorted(linear))}.",
+        )
+    set_seed(recipe.seed)
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        lora_dropout=recipe.dropout,
+        target_modules=sorted(recipe.targets),
+    )
+    with warnings.catch_warnings():
+        # PEFT 0.21 asks transformers 5.23 by an attribute's old name.
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+        return get_peft_model(model, config)
+
+
+@torch.inference_mode()
+def reply(model: Any, tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], max_tokens: int) -> str:
+    """The greedy reply to rendered messages, at most `max_tokens` long."""
+    model.eval()
+    ids = torch.tensor([encode(tokenizer, messages)], device=model.device)
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    out = model.generate(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=max_tokens,
+        do_sample=False,
+        use_cache=True,
+        pad_token_id=pad,
+    )
+    text: str = tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
+    return text.strip()
+
+
+def save(model: Any, folder: Path, base_name: str) -> None:
+    """Write configuration and float32 weights into `folder`. Raises TrainingError for weights that are not finite.
+
+    `base_name` is what the configuration calls the base: never a path of this machine.
+    """
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    weights = get_peft_model_state_dict(model, save_embedding_layers=False)
+    broken = [key for key, tensor in weights.items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise TrainingError(
+            f"{len(broken)} of {len(weights)} weights are not finite ({broken[0]}).", "Train with a lower learning_rate."
+        )
+    save_file({key: tensor.cpu().contiguous() for key, tensor in weights.items()}, folder / WEIGHTS, {"format": "pt"})
+    config = {
+        key: sorted(value) if isinstance(value, set) else value for key, value in model.active_peft_config.to_dict().items()
+    }
+    config.update(base_model_name_or_path=base_name, inference_mode=True)
+    (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,0 +1,70 @@
+"""What a run learns from and is judged by: transcripts read, split, rendered, and measured against the longest row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bot.errors import DataError
+from bot.knowledge.store import MemoryStore
+from bot.prompts.library import PromptVersion
+from bot.training.dataset import Renderer, Row
+from bot.training.progress import Progress, Step
+from bot.training.recipe import Recipe
+from bot.training.rooms import Rooms
+from bot.training.transcripts import Transcripts, read_transcripts, split
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Material:
+    """`snapshot` is the knowledge collection's hash, "" where none is used."""
+
+    transcripts: Transcripts
+    conversations: tuple[int, int]
+    """Training, held out."""
+    training: list[Row]
+    held_out: list[Row]
+    too_long: int
+    snapshot: str
+
+
+async def gather(
+    folder: Path,
+    recipe: Recipe,
+    prompt: PromptVersion,
+    desk: Rooms,
+    tokenizer: PreTrainedTokenizerBase,
+    progress: Progress,
+) -> Material:
+    """Transcripts → rows, with bad and too long ones told. Passages come from an index in memory, so a running server
+    keeps its own."""
+    transcripts = read_transcripts(folder)
+    for bad in transcripts.bad:
+        progress.note(str(bad))
+    parts = split(transcripts.conversations, recipe.held_out)
+    knowledge = desk.knowledge_on(MemoryStore())
+    try:
+        renderer = Renderer(tokenizer, prompt.prompt, knowledge, recipe.knowledge, desk.settings.passages)
+        total = sum(len(c.messages) // 2 for c in transcripts.conversations)
+        rows: list[list[Row]] = [[], []]
+        for number, part in enumerate(parts):
+            async for row in renderer.rows(part):
+                rows[number].append(row)
+                progress.step(Step("reading", len(rows[0]) + len(rows[1]), total))
+        snapshot = knowledge.snapshot(recipe.knowledge) if recipe.knowledge else ""
+    finally:
+        knowledge.close()
+    training, held_out = ([row for row in part if len(row.ids) <= recipe.max_tokens] for part in rows)
+    too_long = total - len(training) - len(held_out)
+    if too_long:
+        progress.note(f"{too_long} of {total} rows are longer than {recipe.max_tokens:,} tokens and are left out.")
+    if not training or not held_out:
+        raise DataError(
+            f"{too_long} of {total} rows are longer than max_tokens, {recipe.max_tokens:,}; too few are left.",
+            "Raise max_tokens, or shorten the prompt.",
+        )
+    return Material(transcripts, (len(parts[0]), len(parts[1])), training, held_out, too_long, snapshot)

@@ -1,0 +1,77 @@
+"""How an adapter is trained: `adapters/<name>/recipe.yaml` as strict data. Unknown keys are errors.
+
+Knows nothing of models; whether prompt, collection and target modules exist is checked where they are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from bot.errors import DataError
+from bot.files import parse_yaml, read_yaml
+from bot.refs import BadName, parse_ref
+
+
+class Recipe(BaseModel):
+    """The keys of a recipe. The shipped `adapters/returns/recipe.yaml` explains each."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    method: Literal["lora"] = "lora"
+    data: str = Field("transcripts", min_length=1)
+    prompt: str
+    knowledge: str = ""
+    targets: list[str] = Field(min_length=1)
+    rank: int = Field(8, ge=1, le=512)
+    alpha: int = Field(16, ge=1, le=4096)
+    dropout: float = Field(0.05, ge=0, lt=1)
+    learning_rate: float = Field(1e-3, gt=0, le=1)
+    warmup: float = Field(0.1, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0, le=1)
+    epochs: int = Field(3, ge=1, le=1000)
+    batch_size: int = Field(8, ge=1, le=4096)
+    max_tokens: int = Field(1024, ge=8)
+    patience: int = Field(1, ge=1)
+    held_out: float = Field(0.15, gt=0, lt=1)
+    seed: int = Field(0, ge=0, lt=2**32)
+
+    @field_validator("data")
+    @classmethod
+    def _beside_the_recipe(cls, folder: str) -> str:
+        if Path(folder).is_absolute():
+            raise ValueError("an absolute path means nothing on another machine; write it as seen from the recipe")
+        return folder
+
+    @field_validator("prompt")
+    @classmethod
+    def _pinned(cls, ref: str) -> str:
+        try:
+            pointer = parse_ref("prompt", ref)[1]
+        except BadName as error:
+            raise ValueError(error.what) from None
+        if not pointer.isdecimal():
+            raise ValueError(f"{ref!r} names no version; write it like support@2, since a label may move")
+        return ref
+
+
+def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe in `path` under `overrides` such as "epochs=2". Raises DataError naming every bad key."""
+    values: dict[str, Any] = {**read_yaml(path), **dict(_override(text) for text in overrides)}
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()
+        )
+        raise DataError(f"{path} is not valid: {faults}.", f"It takes: {', '.join(Recipe.model_fields)}.") from None
+
+
+def _override(text: str) -> tuple[str, Any]:
+    key, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or not key.isidentifier():
+        raise DataError(f"{text!r} is no override.", "Write key=value, like epochs=2.")
+    return key, parse_yaml(f"{key}: {value}", f"the override {text!r}")[key] if value else ""

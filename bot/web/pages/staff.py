@@ -1,0 +1,85 @@
+"""The staff's page: Console and Compare for operators, Prompts for leads, Adapters for engineers.
+
+Builds the tabs and fills them on load; a tab's handlers are its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import gradio as gr
+
+from bot.desk import Desk
+from bot.web.auth import require
+from bot.web.pages.adapters import Adapters
+from bot.web.pages.chat import Chats
+from bot.web.pages.compare import Compare
+from bot.web.pages.console import Console
+from bot.web.pages.handlers import QUIET, open_queue, spoken
+from bot.web.pages.html import escape
+from bot.web.pages.prompts import Prompts
+from bot.web.pages.setup import Parts, Setup
+
+Update = dict[Any, Any]
+
+
+class StaffPage:
+    """The tabs and what happens when one is opened."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        chats = Chats(desk, "console")
+        self.head = gr.HTML(_head(""), padding=False, elem_id="staff-head")
+        with gr.Tabs(elem_id="staff-tabs"):
+            with gr.Tab("Console", id="console") as console_tab:
+                self.console = Console(desk, chats)
+            with gr.Tab("Compare", id="compare") as compare_tab:
+                self.compare = Compare(desk, chats)
+            with gr.Tab("Prompts", id="prompts"):
+                self.prompts = Prompts(desk)
+            with gr.Tab("Adapters", id="adapters") as adapters_tab:
+                self.adapters = Adapters(desk)
+        for tab, setups in (
+            (console_tab, [self.console.setup]),
+            (compare_tab, list(self.compare.setups.values())),
+        ):
+            for setup in setups:
+                tab.select(self._refresher(setup), setup.controls, setup.filled, **QUIET)
+        adapters_tab.select(self.adapters.load, None, self.adapters.filled, **QUIET)
+
+    def _refresher(self, setup: Setup) -> Any:
+        """A handler that offers what was saved or trained since, and keeps what is chosen."""
+
+        @spoken
+        async def refresh(request: gr.Request, *values: Any) -> Update:
+            require(request, "operator")
+            parts = await asyncio.to_thread(Parts.of, self.desk)
+            return dict(setup.refresh(parts, values))
+
+        return refresh
+
+    @spoken
+    async def load(self, request: gr.Request) -> str:
+        person = require(request, "operator")
+        base = await asyncio.to_thread(lambda: self.desk.base.name)
+        return _head(f"{base} · {self.desk.engine.name} engine · you are {person.role}")
+
+
+def _head(about: str) -> str:
+    return (
+        '<div class="brand staff-brand"><h1>Switchboard</h1>'
+        f'<p>{escape(about)}</p><a href="/" class="to-customers">Customers\' page</a></div>'
+    )
+
+
+def build(desk: Desk) -> gr.Blocks:
+    """The page over one desk."""
+    with gr.Blocks(title="Switchboard desk", analytics_enabled=False, fill_width=True) as blocks:
+        page = StaffPage(desk)
+        blocks.load(page.load, None, [page.head], **QUIET)
+        blocks.load(page.console.load, None, page.console.loaded(), **QUIET)
+        blocks.load(page.compare.load, None, page.compare.loaded(), **QUIET)
+        blocks.load(page.prompts.load, None, [*page.prompts.filled, page.prompts.question], **QUIET)
+        blocks.load(page.adapters.load, None, page.adapters.filled, **QUIET)
+    return open_queue(blocks)

@@ -1,0 +1,124 @@
+"""What was said stays said: order, owners, labels, and schemas of other versions."""
+
+from __future__ import annotations
+
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlalchemy import inspect
+
+from bot.errors import Conflict, JournalError, NotFound
+from bot.journal.database import open_database
+from bot.journal.journal import Exchange, Journal
+from bot.journal.models import Base
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'var' / 'test.db'}"
+
+
+@pytest.fixture
+def journal(url: str) -> Journal:
+    return Journal(url)
+
+
+def test_turns_keep_their_order_when_many_are_written_at_once(journal: Journal) -> None:
+    conversation = journal.start("someone")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: journal.record(Exchange(conversation, f"q{n}")), range(40)))
+    turns = journal.turns(conversation)
+    assert [t.number for t in turns] == list(range(1, 41))
+    assert {t.question for t in turns} == {f"q{n}" for n in range(40)}
+
+
+def test_conversations_survive_a_restart(journal: Journal, url: str) -> None:
+    conversation = journal.start("someone")
+    journal.record(Exchange(conversation, "hello", reply="hi", finish_reason="stop"))
+    journal.close()
+    again = Journal(url)
+    assert again.latest("someone") == conversation
+    assert [t.reply for t in again.turns(conversation)] == ["hi"]
+
+
+def test_another_owners_conversation_is_not_found(journal: Journal) -> None:
+    conversation = journal.start("someone")
+    journal.check_owner(conversation, "someone")
+    for owner in ("someone else", ""):
+        with pytest.raises(NotFound):
+            journal.check_owner(conversation, owner)
+    assert journal.latest("someone else") is None
+
+
+def test_labels_move_only_from_where_they_were_seen(journal: Journal) -> None:
+    journal.put_label("support", "production", 1, "h1", "lead", expected=None)
+    journal.put_label("support", "production", 2, "h2", "lead", expected=1)
+    assert journal.resolve("support", "production") == (2, "h2")
+    for stale in (None, 1):
+        with pytest.raises(Conflict, match="version 2"):
+            journal.put_label("support", "production", 3, "h3", "lead", expected=stale)
+    with pytest.raises(NotFound, match="production"):
+        journal.resolve("support", "staging")
+
+
+def test_of_many_movers_exactly_one_wins(journal: Journal) -> None:
+    journal.put_label("support", "production", 1, "h", "lead", expected=None)
+
+    def move(version: int) -> bool:
+        try:
+            journal.put_label("support", "production", version, "h", "lead", expected=1)
+        except Conflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(move, range(2, 22))) == 1
+
+
+def test_seeding_happens_once(journal: Journal) -> None:
+    journal.seed_labels(lambda: {("support", "production"): (1, "h")})
+    journal.put_label("support", "production", 2, "h2", "lead", expected=1)
+    journal.seed_labels(lambda: {("support", "production"): (1, "h")})
+    assert journal.resolve("support", "production") == (2, "h2")
+
+
+def test_votes_are_one_of_three(journal: Journal) -> None:
+    left, right = (journal.record(Exchange("", "q")) for _ in range(2))
+    journal.vote(left, right, "tie", "lead")
+    with pytest.raises(JournalError, match="left, right, tie"):
+        journal.vote(left, right, "both", "lead")
+
+
+def test_a_newer_schema_is_refused_in_words_and_left_alone(journal: Journal, url: str) -> None:
+    journal.close()
+    path = url.removeprefix("sqlite:///")
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    with pytest.raises(JournalError, match=r"9999.*newer Switchboard"):
+        Journal(url)
+
+
+def test_a_file_that_is_no_database_is_refused_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    path.write_bytes(b"this is no database, " * 100)
+    with pytest.raises(JournalError, match="cannot be used"):
+        Journal(f"sqlite:///{path}")
+
+
+def test_migrations_make_exactly_the_models(url: str) -> None:
+    engine = open_database(url)
+    found = inspect(engine)
+    assert set(found.get_table_names()) == {*Base.metadata.tables, "alembic_version"}
+    for table in Base.metadata.sorted_tables:
+        columns = {column["name"]: column["nullable"] for column in found.get_columns(table.name)}
+        assert columns == {column.name: column.nullable for column in table.columns}
+    engine.dispose()
+
+
+def test_sqlite_is_in_wal_mode(journal: Journal, url: str) -> None:
+    connection = sqlite3.connect(url.removeprefix("sqlite:///"))
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()

@@ -1,0 +1,129 @@
+"""One message's way: what is resolved, sent, recorded, and what happens when it goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+
+from bot.agent import Answer
+from bot.desk import Desk
+from bot.engine.scripted import ScriptedEngine
+from bot.errors import BotError, InvalidMessage, NotFound
+from bot.types import AgentSpec, Message, Passage, Turn
+
+SPEC = AgentSpec("", "support@production", "articles")
+
+
+def asked(text: str, spec: AgentSpec = SPEC, **more: object) -> Turn:
+    return Turn((Message("user", text),), spec, **more)  # type: ignore[arg-type]
+
+
+def engine_of(desk: Desk) -> ScriptedEngine:
+    assert isinstance(desk.engine, ScriptedEngine)
+    return desk.engine
+
+
+async def test_a_turn_is_searched_rendered_generated_and_recorded(desk: Desk) -> None:
+    engine_of(desk).enqueue("From 9:00 to 17:00.")
+    answer = await desk.agent.ainvoke(asked("When is the help desk open on weekdays?", seed=3))
+    assert answer.reply == "From 9:00 to 17:00."
+    assert answer.passages[0].article == "opening-hours"
+    call = engine_of(desk).calls[-1]
+    assert "[1] Opening hours" in call.messages[0].content
+    assert (call.seed, call.sampling.max_tokens) == (3, 120)
+    turn = desk.journal.turn(answer.turn_id)
+    assert (turn.prompt, turn.finish_reason, turn.reply) == ("support@1", "stop", answer.reply)
+    assert turn.messages[0]["content"] == call.messages[0].content
+    assert {"resolve_ms", "search_ms", "render_ms", "first_token_ms", "total_ms"} <= set(turn.timings)
+    assert turn.passages[0]["score"] == answer.passages[0].score
+    assert len(turn.agent_hash) == 64
+
+
+async def test_the_agents_hash_changes_with_each_part(desk: Desk) -> None:
+    async def hash_of(spec: AgentSpec) -> str:
+        answer = await desk.agent.ainvoke(asked("hours?", spec))
+        return desk.journal.turn(answer.turn_id).agent_hash
+
+    first = await hash_of(SPEC)
+    assert await hash_of(SPEC) == first
+    assert await hash_of(AgentSpec("", "", "articles")) != first
+    assert await hash_of(AgentSpec("", "support@1", "")) != first
+    (desk.settings.workspace / "knowledge" / "articles" / "new.md").write_text(
+        "---\ntitle: New\ndomain: d\nupdated: 2026-01-01\n---\n# New\ntext\n"
+    )
+    assert await hash_of(SPEC) != first
+
+
+async def test_nothing_relevant_is_said_in_the_prompt(desk: Desk) -> None:
+    await desk.agent.ainvoke(asked("zebra quantum"))
+    assert "no article matches" in engine_of(desk).calls[-1].messages[0].content
+
+
+async def test_given_passages_are_used_instead_of_a_search(desk: Desk) -> None:
+    answer = await desk.agent.ainvoke(asked("anything", passages=(Passage("x#1", "Given", "This one.", "x"),)))
+    assert [p.id for p in answer.passages] == ["x#1"]
+    assert "Given: This one." in engine_of(desk).calls[-1].messages[0].content
+
+
+async def test_a_reader_who_leaves_ends_the_reply_and_it_is_recorded(desk: Desk) -> None:
+    engine_of(desk).enqueue("one two three four five")
+    answer = Answer()
+    async with aclosing(desk.agent.answer(asked("count"), answer)) as pieces:
+        assert (await anext(pieces)).text == "one "
+    turn = desk.journal.turn(answer.turn_id)
+    assert (turn.reply, turn.finish_reason) == ("one ", "cancelled")
+    assert engine_of(desk).finished[-1] == "cancelled"
+
+
+async def test_a_cancelled_task_is_recorded_too(desk: Desk) -> None:
+    engine_of(desk).delay = 0.05
+    task = asyncio.create_task(desk.agent.ainvoke(asked("a b c d e f g")))
+    await asyncio.sleep(0.3)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert engine_of(desk).finished[-1] == "cancelled"
+    assert desk.journal.turn(1).finish_reason == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("spec", "listed"),
+    [
+        (AgentSpec("", "suport"), "support"),
+        (AgentSpec("", "support@7"), "support@1"),
+        (AgentSpec("refunds", ""), "none yet"),
+        (AgentSpec("", "", "artikles"), "articles"),
+    ],
+)
+async def test_unknown_names_list_what_exists_and_the_question_is_kept(desk: Desk, spec: AgentSpec, listed: str) -> None:
+    answer = Answer()
+    with pytest.raises(NotFound, match=listed):
+        _ = [p async for p in desk.agent.answer(asked("hello", spec), answer)]
+    turn = desk.journal.turn(answer.turn_id)
+    assert (turn.question, turn.finish_reason) == ("hello", "error")
+    assert listed in turn.error
+
+
+@pytest.mark.parametrize("text", ["", "  \n", "x" * 100_000, "bad \udcff surrogate"])
+async def test_messages_that_cannot_be_read_are_refused_and_recorded(desk: Desk, text: str) -> None:
+    answer = Answer()
+    with pytest.raises(InvalidMessage):
+        _ = [p async for p in desk.agent.answer(asked(text), answer)]
+    assert desk.journal.turn(answer.turn_id).finish_reason == "error"
+    assert not engine_of(desk).calls
+
+
+@pytest.mark.parametrize(
+    "given", [{"temperature": 5}, {"max_tokens": 0}, {"max_tokens": 10**9}, {"stop": ["a"] * 99}, {"top_p": 0}]
+)
+async def test_sampling_out_of_range_is_refused(desk: Desk, given: dict[str, object]) -> None:
+    with pytest.raises(BotError, match=next(iter(given)).split("_")[0]):
+        await desk.agent.ainvoke(asked("hello", sampling=given))
+
+
+def test_the_agent_is_a_runnable(desk: Desk) -> None:
+    engine_of(desk).enqueue("one two", "three")
+    assert "".join(p.text for p in desk.agent.stream(asked("hello"))) == "one two"
+    assert (desk.agent | (lambda answer: answer.reply.upper())).invoke(asked("hello")) == "THREE"

@@ -1,0 +1,101 @@
+"""The command line as a stranger meets it: whole processes, their output, their exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bot.base import Base
+from tests.conftest import make_adapter
+
+SCRIPTED = ["--engine", "scripted", "--knowledge", "none"]
+
+
+def bot(*words: str, workspace: Path | None = None, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    where = ["--workspace", str(workspace)] if workspace else []
+    return subprocess.run([sys.executable, "-m", "bot", *words, *where], input=stdin, capture_output=True, timeout=120)
+
+
+def test_a_pipe_gets_the_reply_on_stdout_and_nothing_else(workspace: Path) -> None:
+    done = bot("chat", *SCRIPTED, workspace=workspace, stdin=b"Where is my parcel?\n")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode().strip().endswith("Where is my parcel?")
+    assert done.stdout.startswith(b"[base] 2 messages")
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin", "says"),
+    [
+        (["chat", *SCRIPTED], b"", "empty"),
+        (["chat", *SCRIPTED], b"x" * 100_000, "100,000 characters"),
+        (["chat", *SCRIPTED], b"\xff\xfe", "not UTF-8"),
+        (["chat", *SCRIPTED, "--prompt", "suport"], b"hi", "support"),
+        (["chat", *SCRIPTED, "--prompt", "support@9"], b"hi", "support@1"),
+        (["chat", *SCRIPTED, "--adapters", "refunds"], b"hi", "none yet"),
+        (["chat", "--engine", "scripted", "--knowledge", "artikles"], b"hi", "articles"),
+        (["chat", *SCRIPTED, "--base", "./nowhere"], b"hi", "nowhere"),
+        (["chat", "--engine", "warp"], b"hi", "engine"),
+        (["prompts", "show", "suport"], b"", "support"),
+        (["adapters", "show", "refunds"], b"", "none yet"),
+        (["serve", "--engine", "scripted", "--host", "0.0.0.0"], b"", "needs users"),
+        (["train", "no/such/recipe.yaml"], b"", "recipe.yaml"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_1(words: list[str], stdin: bytes, says: str, workspace: Path) -> None:
+    done = bot(*words, workspace=workspace, stdin=stdin)
+    error = done.stderr.decode()
+    assert done.returncode == 1, error
+    assert says in error
+    assert "Traceback" not in error
+    assert not done.stdout
+    assert error.count("\n") == 1, error
+
+
+def test_init_makes_a_workspace_that_works_and_never_overwrites(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    assert bot("init", str(folder)).returncode == 0
+    assert bot("chat", *SCRIPTED, workspace=folder, stdin=b"hi").returncode == 0
+    again = bot("init", str(folder))
+    assert again.returncode == 1
+    assert b"not an empty folder" in again.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine"]
+
+
+def test_doctor_finds_a_new_workspace_healthy_and_names_what_is_missing(workspace: Path) -> None:
+    done = bot("doctor", "--json", workspace=workspace)
+    found = {row["thing"]: row for row in json.loads(done.stdout)}
+    assert all(row[""] == "ok" for thing, row in found.items() if thing != "port"), found
+    (workspace / "prompts" / "support" / "v1.yaml").write_text("role: {")
+    done = bot("doctor", "--json", workspace=workspace)
+    found = {row["thing"]: row for row in json.loads(done.stdout)}
+    assert done.returncode == 1
+    assert "line" in found["prompts"]["finding"]
+
+
+def test_lists_print_json(workspace: Path) -> None:
+    rows = json.loads(bot("prompts", "list", "--json", workspace=workspace).stdout)
+    assert [row["prompt"] for row in rows] == ["support"]
+    assert json.loads(bot("adapters", "list", "--json", workspace=workspace).stdout) == []
+    shown = json.loads(bot("prompts", "show", "support@production", "--json", workspace=workspace).stdout)
+    assert shown["ref"] == "support@1"
+
+
+def test_verify_says_what_may_serve_and_why_not(workspace: Path, tiny_base: Base) -> None:
+    make_adapter(tiny_base, workspace / "adapters" / "good" / "v1", seed=1)
+    bad = make_adapter(tiny_base, workspace / "adapters" / "bad" / "v1", seed=2)
+    (bad / "adapter_model.safetensors").write_bytes(b"")
+    done = bot("adapters", "verify", "--json", "--base", str(tiny_base.path), workspace=workspace)
+    verdicts = {row["adapter"]: row["verdict"] for row in json.loads(done.stdout)}
+    assert verdicts == {"good@1": "serves", "bad@1": "refused"}
+    assert done.returncode == 1
+
+
+def test_knowledge_is_indexed_searched_and_rebuilt(workspace: Path) -> None:
+    done = bot("knowledge", "rebuild", workspace=workspace)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(bot("knowledge", "search", "are you open on saturday?", "--json", workspace=workspace).stdout)
+    assert any("closed" in row["text"] for row in found)

@@ -1,0 +1,59 @@
+"""A recipe is strict, pinned, and explains itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bot.errors import DataError
+from bot.training.recipe import Recipe, read_recipe
+from tests.conftest import ROOT
+
+SHIPPED = sorted((ROOT / "adapters").glob("*/recipe.yaml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.parent.name)
+def test_a_shipped_recipe_names_every_key_under_a_comment(path: Path) -> None:
+    assert read_recipe(path).model_fields_set == set(Recipe.model_fields)
+    lines = path.read_text().splitlines()
+    for number, line in enumerate(lines):
+        if line and not line.startswith(("#", " ")):
+            assert lines[number - 1].startswith("#"), f"{line} has no comment"
+
+
+def test_a_recipe_is_shipped() -> None:
+    assert SHIPPED
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("epoch: 2", "epoch"),
+        ("prompt: support@production", "support@production"),
+        ("prompt: support", "no version"),
+        ("prompt: ../support@1", "not valid"),
+        ("data: /somewhere", "absolute"),
+        ("rank: 0", "rank"),
+        ("dropout: 1", "dropout"),
+        ("learning_rate: .nan", "learning_rate"),
+        ("held_out: 0", "held_out"),
+        ("targets: []", "targets"),
+        ("method: magic", "method"),
+    ],
+)
+def test_a_bad_key_is_refused_by_name(line: str, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    key = line.partition(":")[0]
+    kept = [text for text in ("prompt: support@1", "targets: [q_proj]") if not text.startswith(key + ":")]
+    path.write_text("\n".join([*kept, line]))
+    with pytest.raises(DataError, match=says):
+        read_recipe(path)
+
+
+def test_overrides_win_and_are_as_strict(recipe: Path) -> None:
+    made = read_recipe(recipe, ["epochs=7", "learning_rate=1e-4", "targets=[q_proj]", "knowledge="])
+    assert (made.epochs, made.learning_rate, made.targets, made.knowledge) == (7, 1e-4, ["q_proj"], "")
+    for bad in ("epochs", "=2", "epochs=many", "speed=2", "epochs=[1"):
+        with pytest.raises(DataError):
+            read_recipe(recipe, [bad])

@@ -1,0 +1,256 @@
+"""From a recipe to a version that serves, or to nothing at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from bot.adapters.card import CARD, Card, read_card
+from bot.adapters.verify import verify
+from bot.base import Base, open_base
+from bot.desk import Desk
+from bot.engine.local.engine import LocalEngine
+from bot.engine.local.model import load_tokenizer
+from bot.errors import AdapterError, DataError, NotFound, TrainingError
+from bot.files import sha256_file
+from bot.training import lora, trainer
+from bot.training.facts import public_name
+from bot.training.material import gather
+from bot.training.model_card import model_card
+from bot.training.progress import Quiet, Step, progress_on_stderr
+from bot.training.recipe import read_recipe
+from bot.training.result import TrainedVersion
+from bot.training.train import check_better, train
+from bot.training.version import publish
+from bot.types import Mix
+
+Trained = tuple[TrainedVersion, Desk]
+
+
+class Ear:
+    """Remembers what a run said."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self.notes: list[str] = []
+
+    def step(self, step: Step) -> None:
+        self.steps.append(step)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_the_card_says_everything_and_every_file_is_what_it_says(trained: Trained) -> None:
+    version, desk = trained
+    folder, card, base = version.adapter.path, version.card, desk.base
+    assert read_card(folder) == card
+    assert folder == desk.settings.workspace / "adapters" / "returns" / "v1"
+    assert (card.base_hash, card.tokenizer_hash, card.template_hash) == (base.hash, base.tokenizer_hash, base.template_hash)
+    assert (card.prompt, card.prompt_hash) == ("support@1", desk.prompts.get("support@1").prompt.hash)
+    transcripts = desk.settings.workspace / "adapters" / "returns" / "transcripts" / "returns.jsonl"
+    assert card.data["transcripts/returns.jsonl"] == sha256_file(transcripts)
+    assert card.data["knowledge/articles"] == desk.knowledge_on(None).snapshot("articles")  # type: ignore[arg-type]
+    assert card.files == {path.name: sha256_file(path) for path in folder.iterdir() if path.name != CARD}
+    assert set(card.files) == {"README.md", "adapter_config.json", "adapter_model.safetensors"}
+    assert (card.recipe["rank"], card.seed, card.name, card.version, card.method) == (4, 3, "returns", 1, "lora")
+    assert all(path.stat().st_mode & 0o777 == 0o644 for path in folder.iterdir())
+
+
+def test_it_is_better_than_the_base_and_says_by_how_much(trained: Trained) -> None:
+    version, _ = trained
+    metrics = version.card.metrics
+    assert metrics["held_out_loss"] < metrics["held_out_loss_base"] - 0.05
+    assert metrics["held_out_perplexity"] < metrics["held_out_perplexity_base"]
+    assert metrics["training_rows"] + metrics["held_out_rows"] == 36
+    assert (metrics["bad_rows"], metrics["too_long_rows"], metrics["epochs"]) == (1, 0, 2)
+    text = version.as_text()
+    assert "returns@1" in text
+    assert f"{metrics['held_out_loss_base']:.3f}" in text
+    assert len(version.samples) == 3
+    assert json.loads(json.dumps(version.as_dict()))["bad_rows"] == [str(version.bad_rows[0])]
+    assert str(version.bad_rows[0]).startswith("returns.jsonl:25: ")
+
+
+def test_no_file_holds_a_path_of_this_machine(trained: Trained) -> None:
+    version, desk = trained
+    for path in version.adapter.path.iterdir():
+        content = path.read_bytes()
+        assert str(desk.settings.workspace).encode() not in content
+        assert str(desk.base.path).encode() not in content
+    config = json.loads((version.adapter.path / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == desk.base.path.name
+    assert config["target_modules"] == ["down_proj", "q_proj", "v_proj"]
+
+
+def test_the_readme_is_a_model_card(trained: Trained) -> None:
+    version, _ = trained
+    _, front, body = (version.adapter.path / "README.md").read_text().split("---\n", 2)
+    assert yaml.safe_load(front)["library_name"] == "peft"
+    assert "| held-out perplexity |" in body
+    assert "support@1" in body
+    named = model_card(version.card.model_copy(update={"base": "owner/name@main"}), version.samples)
+    assert yaml.safe_load(named.split("---\n")[1])["base_model"] == "owner/name"
+
+
+def test_the_catalog_offers_it_and_peft_loads_it_unchanged(trained: Trained) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    version, desk = trained
+    adapter = desk.adapters.get("returns")
+    assert adapter == version.adapter
+    model = AutoModelForCausalLM.from_pretrained(desk.base.path).eval()
+    ids = torch.tensor([[1, 3, 40, 50, 60]])
+    with torch.no_grad():
+        before = model(ids).logits
+        after = PeftModel.from_pretrained(model, adapter.path)(ids).logits
+    assert (after - before).abs().max() > 1e-2
+
+
+async def test_the_engine_scores_the_held_out_rows_as_the_card_says(trained: Trained) -> None:
+    version, desk = trained
+    path = desk.settings.workspace / "adapters" / "returns" / "recipe.yaml"
+    tokenizer, prompt = load_tokenizer(desk.base), desk.prompts.get("support@1")
+    material = await gather(path.parent / "transcripts", read_recipe(path), prompt, desk, tokenizer, Quiet())
+    engine = LocalEngine(desk.base, "float32")
+    for mix, key in ((Mix(((version.adapter, 1.0),)), "held_out_loss"), (Mix(), "held_out_loss_base")):
+        scores = [score for row in material.held_out for score in await engine.score(row.messages, row.reply, mix)]
+        assert -sum(scores) / len(scores) == pytest.approx(version.card.metrics[key], abs=1e-4)
+    await engine.close()
+
+
+def test_a_second_run_is_the_next_version_with_the_same_weights(recipe: Path, desk: Desk) -> None:
+    ear = Ear()
+    first, second = train(recipe, desk, ["epochs=1"], ear), train(recipe, desk, ["epochs=1"])
+    assert (first.adapter.ref, second.adapter.ref) == ("returns@1", "returns@2")
+    weights = "adapter_model.safetensors"
+    assert first.card.files[weights] == second.card.files[weights]
+    assert desk.adapters.versions("returns") == [1, 2]
+    assert ear.notes == [str(first.bad_rows[0])]
+    steps = [step for step in ear.steps if step.stage == "training"]
+    assert (steps[-1].done, steps[-1].held_out) == (
+        steps[-1].total,
+        pytest.approx(first.card.metrics["held_out_loss"], abs=1e-5),
+    )
+    assert nothing_but_versions(recipe, 2)
+
+
+def nothing_but_versions(recipe: Path, count: int) -> bool:
+    """No half-made version, no checkpoint."""
+    entries = sorted(path.name for path in recipe.parent.iterdir())
+    expected = ["recipe.yaml", "transcripts", *(f"v{n}" for n in range(1, count + 1))]
+    work = recipe.parents[2] / "var" / "training"
+    return entries == expected and not (work.exists() and list(work.iterdir()))
+
+
+def test_the_gate_refuses_what_is_no_better_and_leaves_nothing(
+    recipe: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trainer, "held_out_loss", lambda *_: 3.0)
+    with pytest.raises(TrainingError, match=r"no better.*3\.0000 against 3\.0000"):
+        train(recipe, desk, ["epochs=1"])
+    assert nothing_but_versions(recipe, 0)
+    with pytest.raises(TrainingError, match="nan"):
+        check_better(3.0, float("nan"))
+
+
+@pytest.mark.parametrize("broken", ["save", "attach", "reply"])
+def test_whatever_breaks_leaves_nothing(broken: str, recipe: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(lora, broken, fail)
+    with pytest.raises(OSError, match="No space"):
+        train(recipe, desk, ["epochs=1"])
+    assert nothing_but_versions(recipe, 0)
+
+
+def test_a_run_that_is_stopped_leaves_nothing(recipe: Path, desk: Desk) -> None:
+    class Stop(Ear):
+        def step(self, step: Step) -> None:
+            if step.stage == "training":
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, desk, [], Stop())
+    assert nothing_but_versions(recipe, 0)
+
+
+def test_what_does_not_fit_is_refused_before_anything_is_trained(recipe: Path, desk: Desk) -> None:
+    for override, error, says in (
+        ("max_tokens=9999", DataError, "9,999"),
+        ("max_tokens=40", DataError, "too few are left"),
+        ("prompt=suport@1", NotFound, "support"),
+        ("prompt=support@9", NotFound, "support@1"),
+        ("knowledge=artikles", NotFound, "articles"),
+        ("data=elsewhere", DataError, "no transcripts"),
+        ("targets=[query]", DataError, "q_proj"),
+    ):
+        with pytest.raises(error, match=says):
+            train(recipe, desk, [override])
+    assert nothing_but_versions(recipe, 0)
+    with pytest.raises(DataError, match="does not exist"):
+        train(recipe.with_name("other.yaml"), desk)
+
+
+def test_rows_that_are_too_long_are_counted_and_told(recipe: Path, desk: Desk) -> None:
+    messages = [{"role": "user", "content": "why " * 600}, {"role": "assistant", "content": "Because."}]
+    with (recipe.parent / "transcripts" / "long.jsonl").open("w") as file:
+        file.write(json.dumps({"id": "long", "messages": messages}))
+    ear = Ear()
+    version = train(recipe, desk, ["epochs=1"], ear)
+    assert version.card.metrics["too_long_rows"] == 1
+    assert any("longer than 512 tokens" in note for note in ear.notes)
+
+
+def test_a_version_that_would_not_be_served_is_not_made(trained: Trained, tmp_path: Path) -> None:
+    version, desk = trained
+
+    def cut(folder: Path) -> None:
+        for name in ("adapter_config.json", "adapter_model.safetensors"):
+            (folder / name).write_bytes((version.adapter.path / name).read_bytes()[:-8])
+
+    with pytest.raises(AdapterError, match="refused"):
+        publish(tmp_path / "returns", desk.base, version.card, cut, lambda _: "")
+    assert not list((tmp_path / "returns").iterdir())
+
+
+def test_of_two_runs_that_end_together_each_gets_a_number(trained: Trained, tmp_path: Path) -> None:
+    version, desk = trained
+    root = tmp_path / "returns"
+
+    def copy(folder: Path) -> None:
+        for name in ("adapter_config.json", "adapter_model.safetensors"):
+            (folder / name).write_bytes((version.adapter.path / name).read_bytes())
+
+    def meanwhile(card: Card) -> str:
+        if card.version == 1:
+            (root / "v1").mkdir()
+            (root / "v1" / "theirs").touch()
+        return ""
+
+    adapter, card = publish(root, desk.base, version.card, copy, meanwhile)
+    assert (adapter.ref, card.version, adapter.path) == ("returns@2", 2, root / "v2")
+    assert verify("returns", 2, root / "v2", desk.base) == adapter
+    assert sorted(path.name for path in root.iterdir()) == ["v1", "v2"]
+
+
+def test_a_base_is_named_without_this_machines_paths(tiny_base: Base, tmp_path: Path) -> None:
+    assert public_name(open_base("starter")) == "starter"
+    assert public_name(tiny_base) == tiny_base.path.name
+    assert public_name(Base("owner/name@main", tmp_path)) == "owner/name@main"
+
+
+def test_the_bar_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_on_stderr() as progress:
+        progress.note("a.jsonl:3: [bold]odd[/bold]")
+        progress.step(Step("training", 1, 2, 3.25, 3.5, 1200.0))
+    out = capsys.readouterr()
+    assert not out.out
+    assert "a.jsonl:3: [bold]odd[/bold]" in out.err

@@ -1,0 +1,87 @@
+"""The loss is that of the supervised tokens, whatever stands beside them in the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bot.base import Base
+from bot.errors import DataError, TrainingError
+from bot.training import lora
+from bot.training.dataset import Row
+from bot.training.progress import Quiet
+from bot.training.recipe import Recipe
+from bot.training.trainer import IGNORE, collate, features, held_out_loss, run, supervised_loss
+
+RECIPE = Recipe(prompt="support@1", targets=["q_proj", "up_proj"], rank=2, epochs=1, learning_rate=0.01, batch_size=3)
+
+
+def make_row(length: int, supervised: int, seed: int = 0) -> Row:
+    torch.manual_seed(seed)
+    ids = torch.randint(20, 8000, (length,)).tolist()
+    return Row("c", "q", (), "r", ids, [False] * (length - supervised) + [True] * supervised)
+
+
+ROWS = [make_row(30, 4, 1), make_row(11, 9, 2), make_row(50, 1, 3), make_row(24, 23, 4)]
+
+
+@pytest.fixture(scope="module")
+def model(make_base: Callable[..., Base]) -> Any:
+    return lora.attach(make_base(), RECIPE).eval()
+
+
+def reference(model: Any, row: Row) -> torch.Tensor:
+    """Summed loss of one row alone, with all logits and no padding."""
+    labels = [token if said else IGNORE for token, said in zip(row.ids, row.mask, strict=True)]
+    logits = model(input_ids=torch.tensor([row.ids])).logits[0, :-1]
+    return torch.nn.functional.cross_entropy(logits, torch.tensor(labels[1:]), reduction="sum")
+
+
+@torch.no_grad()
+def test_a_batch_costs_what_its_rows_cost_alone(model: Any) -> None:
+    loss, tokens = supervised_loss(model, collate([features(row) for row in ROWS]))
+    alone = sum(reference(model, row) for row in ROWS)
+    assert tokens == 4 + 9 + 1 + 23
+    torch.testing.assert_close(loss, alone, rtol=1e-5, atol=1e-4)
+    assert held_out_loss(model, ROWS, 2) == pytest.approx(float(alone) / tokens, rel=1e-5)
+
+
+def test_the_output_layer_sees_the_supervised_end_only(model: Any) -> None:
+    seen = []
+    hook = model.get_output_embeddings().register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[1]))
+    supervised_loss(model, collate([features(ROWS[0]), features(ROWS[2])]))
+    hook.remove()
+    assert seen == [5]
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(make_base: Callable[..., Base], tmp_path: Path) -> None:
+    model = lora.attach(make_base(), RECIPE)
+    with torch.no_grad():
+        next(p for name, p in model.named_parameters() if "lora_B" in name).fill_(float("nan"))
+    with pytest.raises(TrainingError, match="step 1"):
+        run(model, RECIPE, ROWS, ROWS, tmp_path, Quiet(), "float32")
+
+
+def test_a_target_that_the_base_lacks_is_refused_with_those_it_has(tiny_base: Base) -> None:
+    with pytest.raises(DataError, match=r"wq.*down_proj, gate_proj, k_proj"):
+        lora.attach(tiny_base, RECIPE.model_copy(update={"targets": ["q_proj", "wq"]}))
+
+
+def test_weights_that_are_not_finite_are_not_saved(make_base: Callable[..., Base], tmp_path: Path) -> None:
+    model = lora.attach(make_base(), RECIPE)
+    with torch.no_grad():
+        next(p for name, p in model.named_parameters() if "lora_A" in name)[0, 0] = float("inf")
+    with pytest.raises(TrainingError, match="not finite"):
+        lora.save(model, tmp_path, "starter")
+    assert not list(tmp_path.iterdir())
+
+
+def test_autocast_trains_too(make_base: Callable[..., Base], tmp_path: Path) -> None:
+    model = lora.attach(make_base(), RECIPE)
+    ran = run(model, RECIPE, ROWS, ROWS, tmp_path, Quiet(), "bfloat16")
+    assert ran == {"epochs": 1.0, "tokens": float(sum(len(row.ids) for row in ROWS))}
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
