@@ -28,9 +28,12 @@ def attach(base: Base, recipe: Recipe) -> Any:
     from transformers import set_seed
 
     model = load_base(base, torch.float32)
-    linear = {name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
-    # An adapter on the output layer would need that layer's weights beside it where they are tied to the embeddings.
-    linear -= {name.rpartition(".")[2] for name, module in model.named_modules() if module is model.get_output_embeddings()}
+    # Not the output layer: where it is tied to the embeddings, a LoRA on it cannot be served from its own files alone.
+    linear = {
+        name.rpartition(".")[2]
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and module is not model.get_output_embeddings()
+    }
     unknown = sorted(set(recipe.targets) - linear)
     if unknown:
         raise DataError(

@@ -160,6 +160,8 @@ def run(
     watcher.trainer = trainer
     trainer.remove_callback(PrinterCallback)
     trainer.train()
+    # Mixed precision wraps the model's forward and leaves it so; what is measured afterwards is measured as served.
+    trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
     return {"epochs": float(trainer.state.epoch or 0), "tokens": float(trainer.tokens_read)}
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import uvicorn
 
 log = logging.getLogger("bot")
-LOCAL_HOSTS = ["127.0.0.1", "localhost", "[::1]", "testserver"]
+LOCAL_HOSTS = ["127.0.0.1", "localhost", "[::1]"]
 
 
 def create_app(desk: Desk) -> FastAPI:

@@ -89,7 +89,7 @@ def test_the_inspector_shows_passages_tokens_timings_and_the_command(desk: Page,
 
 
 def test_a_scenario_brings_its_openings(desk: Page) -> None:
-    choose(desk, "#scenario", "Returning a gift")
+    choose(desk, "#scenario", "A lamp stopped responding")
     opening = desk.locator(".openings .opening:visible").first
     text = opening.inner_text()
     switch(desk, "console", "Prompt")

@@ -80,8 +80,13 @@ def test_weights_that_are_not_finite_are_not_saved(make_base: Callable[..., Base
     assert not list(tmp_path.iterdir())
 
 
-def test_autocast_trains_too(make_base: Callable[..., Base], tmp_path: Path) -> None:
+def test_autocast_trains_too_and_what_is_measured_afterwards_is_float32(
+    make_base: Callable[..., Base], tmp_path: Path
+) -> None:
     model = lora.attach(make_base(), RECIPE)
     ran = run(model, RECIPE, ROWS, ROWS, tmp_path, Quiet(), "bfloat16")
     assert ran == {"epochs": 1.0, "tokens": float(sum(len(row.ids) for row in ROWS))}
     assert {p.dtype for p in model.parameters()} == {torch.float32}
+    with torch.no_grad():
+        alone = sum(float(reference(model.get_base_model(), row)) for row in ROWS)
+    assert held_out_loss(model, ROWS, 4) == pytest.approx(alone / 37, rel=1e-6)
