@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -169,7 +170,7 @@ def prompts_list(workspace: Workspace = None, as_json: AsJson = False) -> None:
                 "versions": ", ".join(map(str, desk.prompts.versions(name))),
                 "labels": labels,
                 "technique": newest.prompt.technique,
-                "newest note": newest.prompt.note,
+                "newest note": newest.prompt.note if as_json else textwrap.shorten(newest.prompt.note, 60, placeholder=" …"),
             }
         )
     table(rows, as_json)

@@ -41,12 +41,10 @@ class Settings(BaseSettings):
     chroma_url: str = Field("", description="A Chroma server such as http://127.0.0.1:8000; empty means embedded")
     embedding: str = Field("minilm", description="minilm (bundled) or a sentence-transformers model folder or id")
     passages: int = Field(3, ge=1, le=20, description="Passages a reply may rest on")
-    threshold: float = Field(0.42, ge=-1, le=1, description="Cosine below which a passage counts as not relevant")
+    threshold: float = Field(0.38, ge=-1, le=1, description="Cosine below which a passage counts as not relevant")
     host: str = Field("127.0.0.1", description="Address to serve on")
     port: int = Field(7860, ge=0, le=65535, description="Port to serve on; 0 takes a free one")
-    agent: AgentSpec = Field(
-        AgentSpec("returns", "support@production", "larkmoor"), description="The agent that customers meet"
-    )
+    agent: AgentSpec = Field(AgentSpec("", "support@production", "larkmoor"), description="The agent that customers meet")
 
     @property
     def var(self) -> Path:

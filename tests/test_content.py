@@ -96,7 +96,10 @@ def test_shipped_adapters_serve_on_the_starter_and_plain_peft_loads_them() -> No
     model = AutoModelForCausalLM.from_pretrained(base.path)
     for name in catalog.names():
         for version in catalog.versions(name):
-            adapter = catalog.get(f"{name}@{version}")
+            adapter, card = catalog.get(f"{name}@{version}"), catalog.card(f"{name}@{version}")
+            prompt, _, number = card.prompt.partition("@")
+            trained_under = parse_prompt((ROOT / "prompts" / prompt / f"v{number}.yaml").read_text())
+            assert card.prompt_hash == trained_under.hash, f"{adapter.ref} was trained under another {card.prompt}"
             model = PeftModel.from_pretrained(model, str(adapter.path)).unload()
 
 

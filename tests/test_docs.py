@@ -14,7 +14,10 @@ from bot.cli import app
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
-DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "prompts/README.md", "knowledge/README.md", "adapters/README.md")]
+DOCUMENTS = [
+    ROOT / name
+    for name in ("README.md", "CONTRIBUTING.md", "prompts/README.md", "knowledge/README.md", "adapters/README.md")
+]
 
 
 def commands() -> set[str]:
@@ -53,7 +56,9 @@ def test_the_tree_in_the_readme_is_complete() -> None:
 def test_every_make_target_named_exists() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for path in DOCUMENTS:
-        for target in re.findall(r"\bmake ([a-z]+)\b(?! sure)", " ".join(re.findall(r"`[^`]*`|^    .*$", path.read_text(), re.M))):
+        for target in re.findall(
+            r"\bmake ([a-z]+)\b(?! sure)", " ".join(re.findall(r"`[^`]*`|^    .*$", path.read_text(), re.M))
+        ):
             assert re.search(rf"^{target}:", makefile, re.M), target
 
 

@@ -49,7 +49,9 @@ class SentenceEmbedder:
 
     def _load(self) -> SentenceTransformer:
         from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         local = bundled_folder() if self.id == BUNDLED else Path(self.id)
         try:
             if local.is_dir():

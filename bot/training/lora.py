@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,10 +47,7 @@ def attach(base: Base, recipe: Recipe) -> Any:
         lora_dropout=recipe.dropout,
         target_modules=sorted(recipe.targets),
     )
-    with warnings.catch_warnings():
-        # PEFT 0.21 asks transformers 5.23 by an attribute's old name.
-        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
-        return get_peft_model(model, config)
+    return get_peft_model(model, config)
 
 
 @torch.inference_mode()

@@ -45,7 +45,7 @@ def create_app(desk: Desk) -> FastAPI:
     _mount_pages(app, desk)
     app.add_middleware(Guard)
     # Another site cannot reach a loopback server by pointing its own name at 127.0.0.1.
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=LOCAL_HOSTS)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOCAL_HOSTS, desk.settings.host])
     return app
 
 
@@ -69,7 +69,9 @@ def _mount_pages(app: FastAPI, desk: Desk) -> None:
 
     # The staff's page first: a mount at / would swallow its path.
     for build, path in ((staff.build, "/desk"), (customer.build, "/")):
-        gr.mount_gradio_app(app, build(desk), path=path, theme=THEME, css=CSS, show_error=False, footer_links=[])
+        # No run history: the browser of a shared support desk keeps no conversations.
+        look = {"theme": THEME, "css": CSS, "footer_links": [], "run_history": False}
+        gr.mount_gradio_app(app, build(desk), path=path, show_error=False, **look)
 
 
 def _translate_errors(app: FastAPI) -> None:

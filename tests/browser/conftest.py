@@ -5,18 +5,21 @@ Screenshots go to the folder named by SCREENSHOTS, where it is set: they are the
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from bot.base import open_base
 from tests.conftest import ROOT, make_adapter
@@ -53,6 +56,17 @@ class Server:
             if line.startswith("Customers"):
                 self.address = line.split()[1].rstrip("/")
                 self.port = int(self.address.rpartition(":")[2])
+        self._answers()
+
+    def _answers(self) -> None:
+        """The address is printed when the port is taken, a moment before requests are answered."""
+        for _ in range(600):
+            try:
+                with urllib.request.urlopen(f"{self.address}/health", timeout=5):
+                    return
+            except OSError:
+                time.sleep(0.1)
+        raise AssertionError(f"{self.address} does not answer")
 
     def stop(self) -> None:
         assert self.process
@@ -68,6 +82,17 @@ class Server:
             return connection.execute(query).fetchall()
         finally:
             connection.close()
+
+
+def submit(box: Locator, text: str) -> None:
+    """Type and press Enter until it is taken: a page ignores Enter while the reply before is still being closed."""
+    box.fill(text)
+    for _ in range(30):
+        box.press("Enter")
+        with contextlib.suppress(AssertionError):
+            expect(box).to_have_value("", timeout=1_000)
+            return
+    raise AssertionError("the message was not taken")
 
 
 def demo_workspace(folder: Path) -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import PHONE, Server
+from tests.browser.conftest import PHONE, Server, submit
 
 pytestmark = pytest.mark.browser
 Shot = Callable[[Page, str], None]
@@ -20,8 +20,7 @@ def open_page(page: Page, server: Server) -> None:
 
 
 def ask(page: Page, text: str) -> None:
-    page.get_by_label("Your message").fill(text)
-    page.keyboard.press("Enter")
+    submit(page.get_by_label("Your message"), text)
 
 
 def finished(page: Page, replies: int) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Server
+from tests.browser.conftest import Server, submit
 
 pytestmark = pytest.mark.browser
 Shot = Callable[[Page, str], None]
@@ -36,12 +37,12 @@ def tick(page: Page, name: str, adapter: str) -> None:
 
 
 def ask(page: Page, name: str, text: str) -> None:
-    page.locator(f"#{name}-message textarea").fill(text)
-    page.keyboard.press("Enter")
+    submit(page.locator(f"#{name}-message textarea"), text)
 
 
 def test_the_switch_turns_prompt_and_adapter_on_and_off(desk: Page, shot: Shot) -> None:
     tick(desk, "console", "returns")
+    desk.get_by_label("Earlier turns are sent along").uncheck()
     head, sent = desk.locator("#inspector .inspector-head"), desk.locator("#inspector .sent")
     seen = []
     for number, state in enumerate(("Base", "Prompt", "Adapter", "Both"), 1):
@@ -89,8 +90,9 @@ def test_the_inspector_shows_passages_tokens_timings_and_the_command(desk: Page,
 
 
 def test_a_scenario_brings_its_openings(desk: Page) -> None:
-    choose(desk, "#scenario", "A lamp stopped responding")
+    choose(desk, "#scenario", "Returning a present")
     opening = desk.locator(".openings .opening:visible").first
+    expect(opening).to_contain_text("present")
     text = opening.inner_text()
     switch(desk, "console", "Prompt")
     opening.click()
@@ -121,7 +123,8 @@ def test_a_lead_saves_a_version_and_sees_it_answer(desk: Page, server: Server, s
     versions = desk.locator("#prompt-versions label")
     before = versions.count()
     role = desk.locator("#role textarea")
-    role.fill("You are {agent_name} of {company}. Start every reply with Thanks.")
+    role.fill("You are {agent_name} of {company}. Start every reply with")
+    role.press_sequentially(" Thanks.")
     expect(desk.locator("#preview")).to_contain_text("Start every reply with Thanks")
     desk.get_by_role("tab", name="Changes").click()
     expect(desk.locator("#changes ins", has_text="Thanks")).to_be_visible()
@@ -145,7 +148,7 @@ def test_a_conflict_shows_both_texts_and_loses_neither(desk: Page, server: Serve
     desk.get_by_role("tab", name="Prompts").click()
     choose(desk, "#prompt-name", "support-examples")
     folder = server.workspace / "prompts" / "support-examples"
-    expect(desk.locator("#prompt-versions")).to_contain_text("Version 2")
+    expect(desk.locator("#role textarea")).to_have_value(re.compile("like the examples"))
     latest = (folder / "v2.yaml").read_text()
     (folder / "v3.yaml").write_text(latest.replace("one or two short sentences", "exactly one sentence"))
     desk.locator("#role textarea").fill("You are {agent_name}. Mine.")
@@ -155,7 +158,7 @@ def test_a_conflict_shows_both_texts_and_loses_neither(desk: Page, server: Serve
     expect(desk.locator("#save-notice .both-texts")).to_contain_text("Mine.")
     shot(desk, "prompts-conflict")
     assert desk.locator("#role textarea").input_value() == "You are {agent_name}. Mine."
-    desk.locator("#save-over").click()
+    desk.get_by_role("button", name="Save mine on top of version 3").click()
     expect(desk.locator("#save-notice")).to_contain_text("support-examples@4 is saved")
     choose(desk, "#label", "staging")
     desk.locator("#put-label").click()
@@ -167,6 +170,7 @@ def test_edits_survive_a_look_at_another_version_and_faults_name_their_place(des
     role = desk.locator("#role textarea")
     expect(role).not_to_have_value("")
     role.fill("You are {who}.")
+    role.blur()
     expect(desk.locator("#preview")).to_contain_text("'{who}' is not declared under variables")
     desk.locator("#prompt-versions").get_by_text("Version 1").click()
     expect(desk.locator("#save-notice")).to_contain_text("put aside")

@@ -204,6 +204,10 @@ async def test_both_pages_answer(http: httpx.AsyncClient) -> None:
         page = await http.get(path, follow_redirects=True)
         assert page.status_code == 200
         assert "gradio" in page.text.lower()
+        config = (await http.get(f"{path.rstrip('/')}/config")).json()
+        assert config["run_history"] is False
+        assert config["analytics_enabled"] is False
+        assert not [d["api_name"] for d in config["dependencies"] if d["api_visibility"] == "public"]
 
 
 @pytest.mark.skipif(

@@ -7,6 +7,7 @@ merging: each active LoRA adds its own product, scaled by (its scaling × weight
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,8 @@ def load_base(base: Base, dtype: torch.dtype) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM, logging
 
     logging.disable_progress_bar()
+    # PEFT 0.21 asks transformers 5.23 for an attribute by its old name, which is no news to whoever chats or trains.
+    warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
     try:
         model = AutoModelForCausalLM.from_pretrained(
             base.path, dtype=dtype, local_files_only=True, trust_remote_code=False, use_safetensors=True

@@ -112,10 +112,10 @@ def _card_html(card: Card) -> str:
         ("Knowledge in training", escape(card.knowledge) or "none"),
         ("Seed", str(card.seed)),
     ]
-    metrics = [(_words(name), f"{value:,.4g}") for name, value in card.metrics.items()]
-    recipe = [(_words(name), escape(str(value))) for name, value in card.recipe.items()]
+    metrics = [(_words(name), _number(value)) for name, value in card.metrics.items()]
+    recipe = [(_words(name), _value(value)) for name, value in card.recipe.items()]
     files = [(name, _hash(value)) for name, value in {**card.data, **card.files}.items()]
-    parts = [("How it was made", made), ("Held-out rows", metrics), ("Recipe", recipe), ("Files", files)]
+    parts = [("How it was made", made), ("Measured", metrics), ("Recipe", recipe), ("Files", files)]
     sections = "".join(f"<section><h3>{title}</h3>{table(rows)}</section>" for title, rows in parts if rows)
     return f'<div class="card-grid">{sections}</div>'
 
@@ -123,6 +123,14 @@ def _card_html(card: Card) -> str:
 def _day(made: str) -> str:
     """An ISO time without what nobody reads in a table."""
     return escape(made[:16].replace("T", " "))
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _value(value: Any) -> str:
+    return escape(", ".join(map(str, value)) if isinstance(value, list) else str(value))
 
 
 def _words(name: str) -> str:

@@ -51,6 +51,7 @@ class Console:
         self.knowledge, self.collection = knowledge_controls("console")
         with gr.Row(elem_classes="tight"):
             self.seed, self.temperature = sampling_controls("console")
+        self.heard = gr.Checkbox(True, label="Earlier turns are sent along", container=False, elem_id="console-heard")
         self.summary = gr.HTML("", padding=False, elem_id="summary")
 
     def _chat(self) -> None:
@@ -72,7 +73,7 @@ class Console:
     @property
     def _values(self) -> list[Any]:
         """Inputs that say what to ask, after the message and the conversation."""
-        return [self.knowledge, self.collection, self.seed, self.temperature, *self.setup.controls]
+        return [self.knowledge, self.collection, self.seed, self.temperature, self.heard, *self.setup.controls]
 
     def _listen(self) -> None:
         out = [
@@ -87,12 +88,18 @@ class Console:
             stop_first(button, runs)
             button.click(handler, [self.conversation], out, queue=False, **QUIET)
         chosen = [self.description, *self.openings, self.knowledge, self.collection, *self.setup.filled]
-        self.scenario.input(self.pick_scenario, [self.scenario], chosen, **QUIET)
-        self.setup.prompt.input(self.pick_prompt, [self.setup.prompt], [self.setup.pointer], **QUIET)
+        self.scenario.input(self.pick_scenario, [self.scenario], chosen, **QUIET).then(**self.describing)
+        self.setup.prompt.input(self.pick_prompt, [self.setup.prompt], [self.setup.pointer], **QUIET).then(**self.describing)
         self.turn.input(self.pick_turn, [self.conversation, self.turn], [self.inspector], **QUIET)
         self.chat.select(self.pick_message, [self.conversation], [self.turn, self.inspector], **QUIET)
-        changes = [component.change for component in self._values if not isinstance(component, gr.State)]
-        gr.on(changes, self.describe, self._values, [self.summary], trigger_mode="always_last", **QUIET)
+        # What a person changes, not what a handler fills in: that would be a burst of events on every load.
+        changes = [component.input for component in self._values if not isinstance(component, gr.State)]
+        gr.on(changes, trigger_mode="always_last", **self.describing)
+
+    @property
+    def describing(self) -> dict[str, Any]:
+        """A listener's arguments that bring the summary up to date."""
+        return {"fn": self.describe, "inputs": self._values, "outputs": [self.summary], **QUIET}
 
     def loaded(self) -> list[Any]:
         """What `load` fills."""
@@ -146,7 +153,7 @@ class Console:
 
     @spoken
     async def describe(
-        self, request: gr.Request, on: bool, collection: str, seed: float, temperature: str, *values: Any
+        self, request: gr.Request, on: bool, collection: str, seed: float, temperature: str, _: bool, *values: Any
     ) -> str:
         """The agent as it stands: mix text and the same in a terminal."""
         require(request, "operator")
@@ -157,7 +164,7 @@ class Console:
             return notice(str(error), "bad")
         return (
             f'<div class="summary">{state_chip(state_of(spec.adapters, spec.prompt))}'
-            f'<code class="mix">{escape(spec.adapters or "base")}</code>'
+            f'<code class="mix">{escape(spec.adapters or "no adapter")}</code>'
             f'<pre class="command">{escape(command(spec, "", sampling))}</pre></div>'
         )
 
@@ -170,6 +177,7 @@ class Console:
         collection: str,
         seed: float,
         temperature: str,
+        heard: bool,
         *values: Any,
     ) -> AsyncGenerator[Update, None]:
         """Answer `text` with the set-up on the screen. Where that fails, the text is back in the box."""
@@ -181,7 +189,8 @@ class Console:
             turns = await self.chats.turns(conversation)
             shown = bubbles(turns, staff=True)
             yield self._busy(conversation, [*shown, *under_way(text, "")])
-            turn = ask(spec, (*history(turns), Message("user", text)), seed, temperature, conversation)
+            messages = (*(history(turns) if heard else ()), Message("user", text))
+            turn = ask(spec, messages, seed, temperature, conversation)
             async for reply in self.chats.ask(turn, Answer()):
                 yield {self.chat: [*shown, *under_way(text, reply)]}
             yield self._idle(conversation, await self.chats.turns(conversation))

@@ -18,6 +18,8 @@ STAGES = {
     "first_token_ms": "First token after",
     "total_ms": "Total",
 }
+ALWAYS = ("seed", "temperature")
+"""Settings that are told also where they are 0; others are off then."""
 ENDS = {
     "stop": "the model ended it",
     "length": "cut off at the token limit",
@@ -91,7 +93,7 @@ def _figures(turn: TurnRecord) -> list[tuple[str, str]]:
 
 def _provenance(turn: TurnRecord) -> list[tuple[str, str]]:
     adapters = [(f"Adapter {a['ref']}", f"weight {a['weight']:g}, {_hash(a['hash'])}") for a in turn.adapters]
-    sampling = ", ".join(f"{key} {value}" for key, value in turn.sampling.items() if value not in ("", [], None))
+    sampling = ", ".join(f"{key} {value}" for key, value in turn.sampling.items() if value or key in ALWAYS)
     prompt = f"{escape(turn.prompt)} {_hash(turn.prompt_hash)}" if turn.prompt else "none"
     return [
         ("Agent", _hash(turn.agent_hash)),

@@ -32,6 +32,7 @@ from bot.web.pages.prompt_form import (
 )  # fmt: skip
 
 LABELS = ["production", "staging"]
+SAVE = "Save as new version"
 Update = dict[Any, Any]
 Opened = dict[str, Any]
 """What the form was filled from: name, version, and the latest version and labels at that time."""
@@ -77,8 +78,7 @@ class Prompts:
             self.author = gr.Textbox(label="Author", min_width=120, scale=1, elem_id="author")
         self.notice = gr.HTML("", padding=False, elem_classes="slot", elem_id="save-notice")
         with gr.Row(elem_classes="tight"):
-            self.save_button = gr.Button("Save as new version", variant="primary", elem_id="save")
-            self.over_button = gr.Button("Save mine on top", visible=False, elem_id="save-over")
+            self.save_button = gr.Button(SAVE, variant="primary", elem_id="save")
             self.back_button = gr.Button("Bring my edits back", visible=False, elem_id="bring-back")
 
     def _examples(self) -> None:
@@ -109,26 +109,32 @@ class Prompts:
     def _listen(self) -> None:
         form = self.filled
         around = [self.opened, self.aside]
-        self.name.input(self.pick_name, [self.name, *around, *self._fields], form, **QUIET)
-        self.version.input(self.pick_version, [self.name, self.version, *around, *self._fields], form, **QUIET)
-        self.back_button.click(self.bring_back, [self.aside], form, **QUIET)
-        self.more.click(self.add, self._fields, self.pairs, **QUIET)
-        seen = [field.change for field in (*self._fields, self.question, self.opened)]
-        gr.on(
-            seen, self.look, [self.opened, self.question, *self._fields], [self.preview, self.changes],
-            trigger_mode="always_last", **QUIET,
-        )  # fmt: skip
         given = [self.opened, self.author, self.note, *self._fields]
-        self.save_button.click(self.save, given, form, **QUIET)
-        self.over_button.click(self.save, given, form, **QUIET)
+        for run in (
+            self.name.input(self.pick_name, [self.name, *around, *self._fields], form, **QUIET),
+            self.version.input(self.pick_version, [self.name, self.version, *around, *self._fields], form, **QUIET),
+            self.back_button.click(self.bring_back, [self.aside], form, **QUIET),
+            self.save_button.click(self.save, given, form, **QUIET),
+        ):
+            run.then(**self.looking)
+        self.more.click(self.add, self._fields, self.pairs, **QUIET)
         self.put.click(self.put_label, [self.opened, self.label], form, **QUIET)
+        # Typing, and leaving a box, for what was pasted.
+        seen = [event for field in (*self._fields, self.question) for event in (field.input, field.blur)]
+        gr.on(seen, trigger_mode="always_last", **self.looking)
+
+    @property
+    def looking(self) -> dict[str, Any]:
+        """A listener's arguments that bring preview and changes up to date."""
+        given = [self.opened, self.question, *self._fields]
+        return {"fn": self.look, "inputs": given, "outputs": [self.preview, self.changes], **QUIET}
 
     @property
     def filled(self) -> list[Any]:
         """What `load` and most handlers fill."""
         return [
             self.opened, self.aside, self.name, self.version, self.about, self.label, self.put_notice, self.variables,
-            *self._fields, *self.pairs, self.note, self.author, self.notice, self.over_button, self.back_button,
+            *self._fields, *self.pairs, self.note, self.author, self.notice, self.save_button, self.back_button,
         ]  # fmt: skip
 
     @spoken
@@ -164,7 +170,7 @@ class Prompts:
             self.note: "",
             self.author: found.prompt.author,
             self.notice: "",
-            self.over_button: gr.update(visible=False),
+            self.save_button: SAVE,
         }
 
     def _fill(self, fields: Fields) -> Update:
@@ -187,7 +193,8 @@ class Prompts:
     def _switch(self, name: str, version: int, opened: Opened, aside: Any, fields: Fields) -> Update:
         """Open another version; edits that are not saved are put aside, not lost."""
         shown = self._open(name, version)
-        if opened and fields != shown_fields(self._made_from(opened).prompt):
+        # A form that is empty throughout is one that the page has not filled yet.
+        if opened and any(fields.values()) and fields != shown_fields(self._made_from(opened).prompt):
             aside = (opened, fields)
             shown[self.notice] = notice(f"Your edits of {opened['name']}@{opened['version']} were put aside.")
         return {**shown, self.aside: aside, self.back_button: gr.update(visible=aside is not None)}
@@ -265,7 +272,7 @@ class Prompts:
         return {
             self.opened: {**opened, "latest": latest},
             self.notice: notice(told, "bad") + both_html(theirs, latest, fields),
-            self.over_button: gr.update(visible=True, value=f"Save mine on top of version {latest}"),
+            self.save_button: f"Save mine on top of version {latest}",
         }
 
     @spoken

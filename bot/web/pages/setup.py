@@ -17,8 +17,8 @@ from bot.errors import AdapterError, BotError, InvalidMessage
 from bot.types import AgentSpec
 from bot.web.pages.html import STATES, notice, state_of
 
-ROWS = 12
-"""Adapters that can be ticked. A mix takes 8; the rows are a fixed pool, so that no message overtakes a redraw."""
+ROWS = 8
+"""Adapters that can be ticked: as many as a mix takes. The rows are a fixed pool, so that no message overtakes a redraw."""
 MAX_WEIGHT = 2.0
 SWITCH = [("Base", "base"), ("Prompt", "prompt"), ("Adapter", "adapter"), ("Both", "both")]
 UNKNOWN = "The page is older than the server. Reload it."

@@ -78,8 +78,9 @@ def build(desk: Desk) -> gr.Blocks:
     with gr.Blocks(title="Switchboard desk", analytics_enabled=False, fill_width=True) as blocks:
         page = StaffPage(desk)
         blocks.load(page.load, None, [page.head], **QUIET)
-        blocks.load(page.console.load, None, page.console.loaded(), **QUIET)
+        blocks.load(page.console.load, None, page.console.loaded(), **QUIET).then(**page.console.describing)
         blocks.load(page.compare.load, None, page.compare.loaded(), **QUIET)
-        blocks.load(page.prompts.load, None, [*page.prompts.filled, page.prompts.question], **QUIET)
+        shown = [*page.prompts.filled, page.prompts.question]
+        blocks.load(page.prompts.load, None, shown, **QUIET).then(**page.prompts.looking)
         blocks.load(page.adapters.load, None, page.adapters.filled, **QUIET)
     return open_queue(blocks)
