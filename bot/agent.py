@@ -21,7 +21,7 @@ from bot.knowledge.search import KnowledgeBase
 from bot.limits import check_messages, check_sampling
 from bot.prompts.library import PromptLibrary, PromptVersion
 from bot.prompts.render import render
-from bot.types import Engine, FinishReason, Mix, Passage, Piece, Sampling, Turn, Usage, content_hash
+from bot.types import Engine, FinishReason, Message, Mix, Passage, Piece, Sampling, Turn, Usage, content_hash
 
 
 @dataclass
@@ -65,9 +65,7 @@ class Agent(Runnable[Turn, Answer]):
             found = await self._search(turn)
             exchange.passages = answer.passages = found or ()
             clock.lap("search_ms")
-            examples = prompt.prompt.examples if prompt else ()
-            body = prompt.prompt if prompt else None
-            exchange.messages = render(body, examples, turn.variables, found, turn.messages)
+            exchange.messages = await asyncio.to_thread(self._render, turn, prompt, found, sampling.max_tokens)
             clock.lap("render_ms")
             async with aclosing(self.engine.stream(exchange.messages, mix, sampling, turn.seed)) as pieces:
                 async for piece in pieces:
@@ -102,6 +100,19 @@ class Agent(Runnable[Turn, Answer]):
         asked = [message.content for message in turn.messages if message.role == "user"]
         return await self.knowledge.search_turn(asked, turn.agent.knowledge, self.passages)
 
+    def _render(
+        self, turn: Turn, prompt: PromptVersion | None, found: tuple[Passage, ...] | None, reply: int
+    ) -> tuple[Message, ...]:
+        """The messages as sent. The oldest exchanges are left out where the engine could not read them all."""
+        body, examples, history = (
+            (prompt.prompt, prompt.prompt.examples, turn.messages) if prompt else (None, (), turn.messages)
+        )
+        while True:
+            messages = render(body, examples, turn.variables, found, history)
+            if self.engine.fits(messages, reply) or (shorter := _without_oldest(history)) == history:
+                return messages
+            history = shorter
+
     async def ainvoke(self, input: Turn, config: RunnableConfig | None = None, **kwargs: Any) -> Answer:
         answer = Answer()
         async for _ in self.answer(input, answer):
@@ -124,6 +135,15 @@ def _sampling(prompt: PromptVersion | None, given: dict[str, object]) -> Samplin
     values = {**(prompt.prompt.decoding.model_dump(exclude_none=True) if prompt else {}), **given}
     values["stop"] = tuple(values.get("stop") or ())
     return check_sampling(Sampling(**values))
+
+
+def _without_oldest(history: tuple[Message, ...]) -> tuple[Message, ...]:
+    """The history less its first exchange: system messages stay, and so does the last question."""
+    asked = [number for number, message in enumerate(history) if message.role == "user"]
+    if len(asked) < 2:
+        return history
+    kept = tuple(message for message in history[: asked[1]] if message.role == "system")
+    return kept + history[asked[1] :]
 
 
 class _Clock:

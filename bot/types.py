@@ -177,6 +177,11 @@ class Engine(Protocol):
         """Tokens that `messages` fill before the reply begins; 0 where the engine cannot tell."""
         ...
 
+    def fits(self, messages: Sequence[Message], reply: int) -> bool:
+        """Whether they leave room for a reply of `reply` tokens, or for a good part of a long one; True where the
+        engine cannot tell."""
+        ...
+
     async def close(self) -> None:
         """Stop and free what is held. Replies under way end as cancelled."""
         ...

@@ -127,3 +127,26 @@ def test_the_agent_is_a_runnable(desk: Desk) -> None:
     engine_of(desk).enqueue("one two", "three")
     assert "".join(p.text for p in desk.agent.stream(asked("hello"))) == "one two"
     assert (desk.agent | (lambda answer: answer.reply.upper())).invoke(asked("hello")) == "THREE"
+
+
+async def test_the_oldest_exchanges_give_way_where_the_engine_cannot_read_all(desk: Desk) -> None:
+    engine_of(desk).context = 260
+    said = [
+        Message("system", "stay"),
+        *(Message(role, f"{role} {n} " + "word " * 20) for n in range(6) for role in ("user", "assistant")),
+    ]  # type: ignore[arg-type]
+    turn = Turn((*said, Message("user", "last question")), AgentSpec("", "support@1"), sampling={"max_tokens": 100})
+    await desk.agent.ainvoke(turn)
+    sent = [m.content.strip() for m in engine_of(desk).calls[-1].messages]
+    assert sent[-1] == "last question"
+    assert sent[1] == "stay"
+    assert sent[2].startswith("user ")
+    assert not any(text.startswith("user 0") for text in sent)
+    assert any(text.startswith("user 5") for text in sent)
+    assert engine_of(desk).count(engine_of(desk).calls[-1].messages) <= 160
+
+
+async def test_a_question_that_fills_the_engine_alone_is_still_sent(desk: Desk) -> None:
+    engine_of(desk).context = 10
+    await desk.agent.ainvoke(Turn((Message("user", "a"), Message("assistant", "b"), Message("user", "c")), AgentSpec()))
+    assert [m.content for m in engine_of(desk).calls[-1].messages] == ["c"]

@@ -90,6 +90,9 @@ class RemoteEngine:
     def count(self, messages: Sequence[Message]) -> int:
         return 0
 
+    def fits(self, messages: Sequence[Message], reply: int) -> bool:
+        return True
+
     async def close(self) -> None:
         if self._opened is not None:
             await self._opened.close()

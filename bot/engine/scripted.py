@@ -23,12 +23,13 @@ class Call:
 
 
 class ScriptedEngine:
-    """A word a piece, `delay` seconds apart. `calls` keeps what was asked, `finished` how each ended."""
+    """A word a piece, `delay` seconds apart; `context` is how many words it reads. `calls` keeps what was asked, `finished` how each ended."""
 
     name = "scripted"
 
-    def __init__(self, delay: float = 0.0) -> None:
+    def __init__(self, delay: float = 0.0, context: int = 100_000) -> None:
         self.delay = delay
+        self.context = context
         self.calls: deque[Call] = deque(maxlen=1000)
         self.finished: deque[FinishReason] = deque(maxlen=1000)
         self._replies: deque[str] = deque()
@@ -60,6 +61,9 @@ class ScriptedEngine:
 
     def count(self, messages: Sequence[Message]) -> int:
         return sum(len(message.content.split()) + 1 for message in messages)
+
+    def fits(self, messages: Sequence[Message], reply: int) -> bool:
+        return self.count(messages) + reply <= self.context
 
     async def close(self) -> None:
         pass

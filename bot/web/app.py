@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, RedirectResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -67,6 +67,10 @@ def _mount_pages(app: FastAPI, desk: Desk) -> None:
     from bot.web.pages import customer, staff
     from bot.web.pages.theme import CSS, THEME
 
+    @app.get("/desk", include_in_schema=False)
+    async def to_desk() -> RedirectResponse:
+        return RedirectResponse("/desk/")
+
     # The staff's page first: a mount at / would swallow its path.
     for build, path in ((staff.build, "/desk"), (customer.build, "/")):
         # No run history: the browser of a shared support desk keeps no conversations.
@@ -103,7 +107,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(desk: Desk, announce: Callable[[str], None]) -> None:
-    """Serve until interrupted. `announce` gets the address once the port is taken."""
+    """Serve until interrupted. `announce` gets the address once it answers."""
     host = desk.settings.host
     check_address(host)
     listening = listen(host, desk.settings.port)
@@ -111,8 +115,12 @@ def serve(desk: Desk, announce: Callable[[str], None]) -> None:
     async def run() -> None:
         # The app is made inside the loop that runs it: gradio would otherwise make loops of its own.
         server = make_server(desk)
-        announce(f"http://{host}:{listening.getsockname()[1]}")
-        await server.serve(sockets=[listening])
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        while not server.started and not serving.done():
+            await asyncio.sleep(0.02)
+        if server.started:
+            announce(f"http://{host}:{listening.getsockname()[1]}")
+        await serving
 
     asyncio.run(run())
 

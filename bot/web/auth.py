@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bot.errors import Forbidden, SettingsError
+from bot.types import content_hash
 
 PersonRole = Literal["customer", "operator", "lead", "engineer"]
 RANKS: tuple[PersonRole, ...] = ("customer", "operator", "lead", "engineer")
@@ -22,7 +23,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{22,64}")
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """`id` owns conversations. A role includes all that stand before it in RANKS."""
+    """`id` owns conversations; it is a hash, so that the database does not hold what a browser shows. A role includes all that stand before it in RANKS."""
 
     id: str
     role: PersonRole
@@ -48,7 +49,7 @@ def check_address(host: str) -> None:
 def person_of(request: Any) -> Person:
     """The person behind a Starlette or Gradio request."""
     token = request.cookies.get(COOKIE, "") if request is not None else ""
-    return Person(token if _TOKEN.fullmatch(token) else "", "engineer")
+    return Person(content_hash(token)[:32] if _TOKEN.fullmatch(token) else "", "engineer")
 
 
 def require(request: Any, role: PersonRole) -> Person:

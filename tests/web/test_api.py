@@ -200,7 +200,7 @@ async def test_a_new_browser_gets_a_cookie_of_its_own(http: httpx.AsyncClient) -
 
 
 async def test_both_pages_answer(http: httpx.AsyncClient) -> None:
-    for path in ("/", "/desk/"):
+    for path in ("/", "/desk", "/desk/"):
         page = await http.get(path, follow_redirects=True)
         assert page.status_code == 200
         assert "gradio" in page.text.lower()

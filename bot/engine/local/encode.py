@@ -6,6 +6,7 @@ tokenising, whoever wrote the text. Knows nothing of models.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -15,13 +16,17 @@ from bot.types import Message
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+# A fast tokenizer holds "read special tokens as text" as a flag of its own: two threads would encode under each other's.
+_ONE_AT_A_TIME = threading.Lock()
+
 
 def _ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], generation_prompt: bool) -> list[int]:
     chat = [{"role": message.role, "content": message.content} for message in messages]
     try:
-        ids: list[int] = tokenizer.apply_chat_template(
-            chat, add_generation_prompt=generation_prompt, sanitize_control_tokens=True, return_dict=False
-        )
+        with _ONE_AT_A_TIME:
+            ids: list[int] = tokenizer.apply_chat_template(
+                chat, add_generation_prompt=generation_prompt, sanitize_control_tokens=True, return_dict=False
+            )
     except ValueError as error:
         raise EngineError(
             f"The base's chat template does not take these messages: {error}", "Choose another base."

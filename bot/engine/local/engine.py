@@ -140,6 +140,11 @@ class LocalEngine:
 
         return len(encode(self._model.tokenizer, messages)) if self._model else 0
 
+    def fits(self, messages: Sequence[Message], reply: int) -> bool:
+        # A reply's limit is often set far above what it takes: it may claim a quarter of what the base reads.
+        model = self._model
+        return model is None or self.count(messages) + min(reply, model.context // 4) <= model.context
+
     async def close(self) -> None:
         with self._starting:
             self._closed = True

@@ -21,8 +21,6 @@ from bot.web.auth import Person
 
 PACE = 0.05
 """Seconds between two updates of a page: faster costs work and reads no better."""
-HISTORY = 4
-"""Earlier turns that an agent hears again. The starter base reads 1,024 tokens, which prompt and passages share."""
 SETTLING = 5.0
 """Seconds to wait for a stopped turn to reach the journal."""
 
@@ -94,5 +92,5 @@ async def stream(desk: Desk, turn: Turn, answer: Answer) -> AsyncGenerator[str, 
 
 def history(turns: Sequence[TurnRecord]) -> tuple[Message, ...]:
     """What an agent hears of earlier turns: those with a reply, also a stopped one."""
-    heard = [turn for turn in turns if turn.finish_reason != "error" and turn.reply.strip()][-HISTORY:]
+    heard = [turn for turn in turns if turn.finish_reason != "error" and turn.reply.strip()]
     return tuple(message for turn in heard for message in (Message("user", turn.question), Message("assistant", turn.reply)))
