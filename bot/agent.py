@@ -104,9 +104,8 @@ class Agent(Runnable[Turn, Answer]):
         self, turn: Turn, prompt: PromptVersion | None, found: tuple[Passage, ...] | None, reply: int
     ) -> tuple[Message, ...]:
         """The messages as sent. The oldest exchanges are left out where the engine could not read them all."""
-        body, examples, history = (
-            (prompt.prompt, prompt.prompt.examples, turn.messages) if prompt else (None, (), turn.messages)
-        )
+        body, history = (prompt.prompt if prompt else None), turn.messages
+        examples = body.examples if body else ()
         while True:
             messages = render(body, examples, turn.variables, found, history)
             if self.engine.fits(messages, reply) or (shorter := _without_oldest(history)) == history:

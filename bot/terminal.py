@@ -11,6 +11,7 @@ from contextlib import aclosing
 from bot.agent import Answer
 from bot.desk import Desk
 from bot.errors import BotError, InvalidMessage
+from bot.limits import MAX_MESSAGES
 from bot.types import AgentSpec, Message, Turn
 
 LEAVE = ("exit", "quit")
@@ -65,7 +66,7 @@ class Chat:
     async def _ask(self, question: str) -> None:
         if not self._conversation:
             self._conversation = self._desk.journal.start("terminal")
-        messages = (*self._messages, Message("user", question))
+        messages = (*self._messages[-(MAX_MESSAGES - 2) :], Message("user", question))
         turn = Turn(messages, self._spec, sampling=self._sampling, seed=self._seed, conversation=self._conversation)
         answer = Answer()
         try:

@@ -23,7 +23,10 @@ class Call:
 
 
 class ScriptedEngine:
-    """A word a piece, `delay` seconds apart; `context` is how many words it reads. `calls` keeps what was asked, `finished` how each ended."""
+    """A word a piece, `delay` seconds apart; `context` is how many words it reads.
+
+    `calls` keeps what was asked, `finished` how each ended.
+    """
 
     name = "scripted"
 

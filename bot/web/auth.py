@@ -23,7 +23,8 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{22,64}")
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """`id` owns conversations; it is a hash, so that the database does not hold what a browser shows. A role includes all that stand before it in RANKS."""
+    """`id` owns conversations; it is a hash, so that the database does not hold what a browser shows. A role includes
+    all that stand before it in RANKS."""
 
     id: str
     role: PersonRole

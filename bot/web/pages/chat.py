@@ -16,6 +16,7 @@ from bot.agent import Answer
 from bot.desk import Desk
 from bot.errors import Forbidden
 from bot.journal.models import TurnRecord
+from bot.limits import MAX_MESSAGES
 from bot.types import Message, Turn, content_hash
 from bot.web.auth import Person
 
@@ -93,4 +94,5 @@ async def stream(desk: Desk, turn: Turn, answer: Answer) -> AsyncGenerator[str, 
 def history(turns: Sequence[TurnRecord]) -> tuple[Message, ...]:
     """What an agent hears of earlier turns: those with a reply, also a stopped one."""
     heard = [turn for turn in turns if turn.finish_reason != "error" and turn.reply.strip()]
+    heard = heard[-(MAX_MESSAGES // 2 - 1) :]
     return tuple(message for turn in heard for message in (Message("user", turn.question), Message("assistant", turn.reply)))
