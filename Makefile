@@ -3,7 +3,7 @@
 #   make lint       ruff and mypy             make browser  the pages in headless Chromium
 # TORCH_INDEX=URL picks where torch comes from, such as PyTorch's CPU index (see README).
 
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
@@ -37,10 +37,11 @@ clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "On Debian: apt install python3-venv"; exit 1; }
 
 # torch first and by exact version: a looser request would bring the largest build there is.
 $(VENV)/.ready: pyproject.toml requirements.lock | $(VENV)/bin/python
+	@echo "Setting up $(VENV). The first time takes a few minutes: torch alone is about 200 MB."
 	$(BIN)/pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
 	$(BIN)/pip install --quiet --constraint requirements.lock --editable .
 	touch $@

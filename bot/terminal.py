@@ -39,15 +39,25 @@ class Chat:
         with asyncio.Runner() as runner:
             try:
                 if sys.stdin.isatty():
+                    runner.run(self._prepare())
                     self._converse(runner)
                 else:
-                    runner.run(self._ask(_piped()))
+                    question = _piped()
+                    runner.run(self._prepare())
+                    runner.run(self._ask(question))
             finally:
                 runner.run(self._desk.close())
+
+    async def _prepare(self) -> None:
+        """Index what changed, with its progress, before the first question has to wait for it."""
+        if self._spec.knowledge:
+            with progress_bar(f"indexing {self._spec.knowledge}") as advance:
+                await self._desk.knowledge.index(self._spec.knowledge, advance)
 
     def _converse(self, runner: asyncio.Runner) -> None:
         spec = self._spec
         self._say(f"{spec.adapters or 'base'} · {spec.prompt or 'no prompt'} · {spec.knowledge or 'no knowledge'}")
+        self._say(runner.run(self._desk.engine.load()))
         self._say("Type a question; exit or Ctrl-D leaves, Ctrl-C stops a reply.")
         while (question := self._read()) is not None:
             with contextlib.suppress(KeyboardInterrupt):
@@ -96,6 +106,6 @@ def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -161,6 +161,10 @@ class Engine(Protocol):
 
     name: str
 
+    async def load(self) -> str:
+        """Get ready now rather than at the first question → what runs, in words."""
+        ...
+
     def stream(self, messages: Sequence[Message], mix: Mix, sampling: Sampling, seed: int) -> AsyncGenerator[Piece, None]:
         """The reply in pieces. Closing the iterator stops the generation."""
         ...

@@ -53,6 +53,9 @@ class RemoteEngine:
             self._opened = AsyncOpenAI(base_url=self._url, api_key=self._key or "none", max_retries=1)
         return self._opened
 
+    async def load(self) -> str:
+        return f"models of {self._url}"
+
     async def stream(
         self, messages: Sequence[Message], mix: Mix, sampling: Sampling, seed: int
     ) -> AsyncGenerator[Piece, None]:

@@ -40,6 +40,9 @@ class ScriptedEngine:
     def enqueue(self, *replies: str) -> None:
         self._replies.extend(replies)
 
+    async def load(self) -> str:
+        return "scripted replies, no model"
+
     async def stream(
         self, messages: Sequence[Message], mix: Mix, sampling: Sampling, seed: int
     ) -> AsyncGenerator[Piece, None]:

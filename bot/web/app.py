@@ -53,10 +53,9 @@ async def _warm(desk: Desk) -> None:
     """Load model and index before the first customer comes; a fault shows in the log now and at every question later."""
     try:
         if desk.settings.agent.knowledge:
-            await desk.knowledge.search("warm up", desk.settings.agent.knowledge, 1)
-        if desk.settings.engine == "local":
-            loaded = await desk.engine.load()  # type: ignore[attr-defined]
-            log.info("base %s in %s: %s", desk.base.name, loaded["dtype"], loaded["reason"])
+            await desk.knowledge.index(desk.settings.agent.knowledge)
+            await desk.embedder.embed(["warm up"])
+        log.info("ready: %s", await desk.engine.load())
     except BotError as error:
         log.error("%s", error)
 

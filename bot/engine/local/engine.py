@@ -13,7 +13,7 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from bot.base import Base
 from bot.errors import EngineError, NotAvailable, Overloaded
@@ -95,15 +95,12 @@ class LocalEngine:
         self._submit(job)
         return await asyncio.wrap_future(future)
 
-    async def load(self) -> dict[str, Any]:
-        """Load the base now rather than at the first question → what was loaded."""
-        return await self._call(
-            lambda model: {
-                "dtype": str(model.dtype).removeprefix("torch."),
-                "reason": model.dtype_reason,
-                "context": model.context,
-            }
-        )
+    async def load(self) -> str:
+        def describe(model: Model) -> str:
+            dtype = str(model.dtype).removeprefix("torch.")
+            return f"{self._base.name} in {dtype} ({model.dtype_reason}), {model.context:,} tokens of context"
+
+        return await self._call(describe)
 
     async def stream(
         self, messages: Sequence[Message], mix: Mix, sampling: Sampling, seed: int
