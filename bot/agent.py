@@ -6,7 +6,9 @@ An `Agent` is handed its rooms and builds none. It is a LangChain `Runnable` fro
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
+from bisect import bisect_left
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field, fields
@@ -18,10 +20,12 @@ from bot.adapters.catalog import AdapterCatalog
 from bot.blocking import iterate, wait_for
 from bot.journal.journal import Exchange, Journal
 from bot.knowledge.search import KnowledgeBase
-from bot.limits import check_messages, check_sampling
+from bot.limits import MAX_RENDERED, check_messages, check_sampling
 from bot.prompts.library import PromptLibrary, PromptVersion
-from bot.prompts.render import render
+from bot.prompts.render import check_size, render, size_of
 from bot.types import Engine, FinishReason, Message, Mix, Passage, Piece, Sampling, Turn, Usage, content_hash
+
+log = logging.getLogger("bot")
 
 
 @dataclass
@@ -59,7 +63,7 @@ class Agent(Runnable[Turn, Answer]):
         try:
             check_messages(turn.messages)
             mix, prompt = await asyncio.to_thread(self._resolve, turn, exchange)
-            sampling = _sampling(prompt, turn.sampling)
+            sampling = _sampling(prompt, turn)
             exchange.sampling = {"seed": turn.seed, **{f.name: getattr(sampling, f.name) for f in fields(sampling)}}
             clock.lap("resolve_ms")
             found = await self._search(turn)
@@ -80,7 +84,7 @@ class Agent(Runnable[Turn, Answer]):
         finally:
             clock.total("total_ms")
             answer.reply, answer.finish_reason, answer.usage = exchange.reply, exchange.finish_reason, exchange.usage
-            answer.turn_id = self.journal.record(exchange)
+            answer.turn_id = await self._record(exchange)
 
     def _resolve(self, turn: Turn, exchange: Exchange) -> tuple[Mix, PromptVersion | None]:
         """Names → verified things, stamped onto the exchange."""
@@ -103,14 +107,29 @@ class Agent(Runnable[Turn, Answer]):
     def _render(
         self, turn: Turn, prompt: PromptVersion | None, found: tuple[Passage, ...] | None, reply: int
     ) -> tuple[Message, ...]:
-        """The messages as sent. The oldest exchanges are left out where the engine could not read them all."""
-        body, history = (prompt.prompt if prompt else None), turn.messages
+        """The messages as sent. The oldest exchanges are left out where not all can be read."""
+        body = prompt.prompt if prompt else None
         examples = body.examples if body else ()
-        while True:
-            messages = render(body, examples, turn.variables, found, history)
-            if self.engine.fits(messages, reply) or (shorter := _without_oldest(history)) == history:
-                return messages
-            history = shorter
+        starts = [number for number, message in enumerate(turn.messages) if message.role == "user"]
+
+        def sent(dropped: int) -> tuple[Message, ...]:
+            early = tuple(m for m in turn.messages[: starts[dropped]] if m.role == "system") if dropped else ()
+            history = early + turn.messages[starts[dropped] if dropped else 0 :]
+            return render(body, examples, turn.variables, found, history)
+
+        def readable(dropped: int) -> bool:
+            messages = sent(dropped)
+            return size_of(messages) <= MAX_RENDERED and self.engine.fits(messages, reply)
+
+        return check_size(sent(bisect_left(range(len(starts) - 1), True, key=readable)))
+
+    async def _record(self, exchange: Exchange) -> int:
+        """The turn's id, or 0 where the journal failed: the reply is out, and its reader is told nothing of that."""
+        try:
+            return await asyncio.shield(asyncio.to_thread(self.journal.record, exchange))
+        except Exception:
+            log.exception("a turn was not recorded")
+            return 0
 
     async def ainvoke(self, input: Turn, config: RunnableConfig | None = None, **kwargs: Any) -> Answer:
         answer = Answer()
@@ -129,20 +148,11 @@ class Agent(Runnable[Turn, Answer]):
         return iterate(lambda: self.answer(input))
 
 
-def _sampling(prompt: PromptVersion | None, given: dict[str, object]) -> Sampling:
+def _sampling(prompt: PromptVersion | None, turn: Turn) -> Sampling:
     """The prompt's decoding defaults under the turn's own wishes."""
-    values = {**(prompt.prompt.decoding.model_dump(exclude_none=True) if prompt else {}), **given}
+    values = {**(prompt.prompt.decoding.model_dump(exclude_none=True) if prompt else {}), **turn.sampling}
     values["stop"] = tuple(values.get("stop") or ())
-    return check_sampling(Sampling(**values))
-
-
-def _without_oldest(history: tuple[Message, ...]) -> tuple[Message, ...]:
-    """The history less its first exchange: system messages stay, and so does the last question."""
-    asked = [number for number, message in enumerate(history) if message.role == "user"]
-    if len(asked) < 2:
-        return history
-    kept = tuple(message for message in history[: asked[1]] if message.role == "system")
-    return kept + history[asked[1] :]
+    return check_sampling(Sampling(**values), turn.seed)
 
 
 class _Clock:

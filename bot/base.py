@@ -6,6 +6,7 @@ folder or a hub `id@revision`, which is downloaded once and never runs code of i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bot.errors import NotFound, SettingsError
+from bot.errors import DataError, NotFound, SettingsError
 from bot.files import read_json, sha256_file, write_atomic
 from bot.types import content_hash
 
@@ -66,7 +67,10 @@ class Base:
     def _sha256(self, file: Path) -> str:
         stat = file.stat()
         key = f"{file.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
-        known = read_json(self.cache) if self.cache and self.cache.exists() else {}
+        known: dict[str, Any] = {}
+        if self.cache:
+            with contextlib.suppress(DataError):  # A cache that is missing or damaged is made anew.
+                known = read_json(self.cache)
         if key not in known:
             known[key] = sha256_file(file)
             if self.cache:

@@ -34,10 +34,18 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 
 
 def open_desk(workspace: Path | None = None, **given: Any) -> Desk:
+    """The desk of an existing workspace: a mistyped folder is refused, not made."""
     from bot.desk import Desk
+    from bot.errors import SettingsError
     from bot.settings import load
 
-    return Desk(load(workspace=workspace, **given))
+    settings = load(workspace=workspace, **given)
+    if not (settings.workspace / "prompts").is_dir():
+        raise SettingsError(
+            f"{settings.workspace} is no workspace: it has no prompts/.",
+            "Give one with --workspace, or: bot init DIR",
+        )
+    return Desk(settings)
 
 
 def say(text: str) -> None:
@@ -131,9 +139,11 @@ def init(folder: Annotated[Path, typer.Argument(help="A folder that is not there
 @app.command()
 def doctor(workspace: Workspace = None, base: BaseName = None, as_json: AsJson = False) -> None:
     """Say what is there, what is missing, and the next step."""
+    from bot.desk import Desk
     from bot.doctor import examine
+    from bot.settings import load
 
-    findings = examine(open_desk(workspace, base=base))
+    findings = examine(Desk(load(workspace=workspace, base=base)))
     table([finding.row() for finding in findings], as_json)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
@@ -192,18 +202,17 @@ def prompts_show(ref: str, workspace: Workspace = None, as_json: AsJson = False)
 def adapters_list(workspace: Workspace = None, base: BaseName = None, as_json: AsJson = False) -> None:
     """Every adapter version and what it was trained on."""
     desk = open_desk(workspace, base=base)
-    cards = [desk.adapters.card(f"{name}@{n}") for name in desk.adapters.names() for n in desk.adapters.versions(name)]
-    rows = [
-        {
-            "adapter": f"{card.name}@{card.version}",
-            "method": card.method,
-            "base": card.base,
-            "prompt": card.prompt,
-            "made": card.made,
-            **{key.replace("_", " "): f"{value:.4g}" for key, value in list(card.metrics.items())[:3]},
-        }
-        for card in cards
-    ]
+    rows = []
+    for ref in desk.adapters.refs():
+        row: dict[str, Any] = dict.fromkeys(("adapter", "method", "base", "prompt", "made", "held-out perplexity"), "")
+        row["adapter"] = ref
+        try:
+            card = desk.adapters.card(ref)
+            row |= {"method": card.method, "base": card.base, "prompt": card.prompt, "made": card.made}
+            row["held-out perplexity"] = f"{card.metrics.get('held_out_perplexity', float('nan')):.4g}"
+        except BotError as error:
+            row["method"] = str(error)
+        rows.append(row)
     table(rows, as_json)
 
 
@@ -226,7 +235,7 @@ def adapters_verify(
     """May these adapters serve on this base? Exit code 1 where one may not."""
     desk = open_desk(workspace, base=base)
     rows = []
-    for ref in refs or [f"{name}@{n}" for name in desk.adapters.names() for n in desk.adapters.versions(name)]:
+    for ref in refs or desk.adapters.refs():
         try:
             adapter = desk.adapters.get(ref)
             rows.append({"adapter": adapter.ref, "verdict": "serves", "hash": adapter.hash[:12], "reason": ""})
@@ -256,9 +265,11 @@ def _indexed(workspace: Path | None, collection: str | None, rebuild: bool) -> N
     from bot.terminal import progress_bar
 
     async def work(desk: Desk) -> list[dict[str, Any]]:
+        if rebuild:
+            await desk.knowledge.reset()
         for name in [collection] if collection else desk.knowledge.collections():
             with progress_bar(f"indexing {name}") as advance:
-                await desk.knowledge.index(name, advance, rebuild)
+                await desk.knowledge.index(name, advance)
         return await desk.knowledge.status()
 
     table(_with_knowledge(workspace, work), as_json=False)
@@ -271,9 +282,9 @@ def knowledge_index(collection: str | None = typer.Argument(None), workspace: Wo
 
 
 @knowledge_app.command("rebuild")
-def knowledge_rebuild(collection: str | None = typer.Argument(None), workspace: Workspace = None) -> None:
-    """Make the index anew from the articles."""
-    _indexed(workspace, collection, rebuild=True)
+def knowledge_rebuild(workspace: Workspace = None) -> None:
+    """Delete the index, also a damaged one, and make it anew from the articles."""
+    _indexed(workspace, None, rebuild=True)
 
 
 @knowledge_app.command("status")
@@ -295,12 +306,14 @@ def knowledge_search(
     as_json: AsJson = False,
 ) -> None:
     """The passages that a reply to this question would rest on."""
+    from bot.errors import NotFound
     from bot.limits import check_text
 
     async def work(desk: Desk) -> list[dict[str, Any]]:
-        found = await desk.knowledge.search(
-            check_text(question, "The question"), collection or desk.settings.agent.knowledge, k or desk.settings.passages
-        )
+        where = collection or desk.settings.agent.knowledge
+        if not where:
+            raise NotFound("collection", "", desk.knowledge.collections(), "Name one with --collection.")
+        found = await desk.knowledge.search(check_text(question, "The question"), where, k or desk.settings.passages)
         return [{"score": f"{p.score:.3f}", "passage": p.id, "title": p.title, "text": p.text} for p in found]
 
     rows = _with_knowledge(workspace, work)
@@ -315,4 +328,7 @@ def main() -> None:
         app()
     except BotError as error:
         say(f"bot: {error}")
+        sys.exit(1)
+    except OSError as error:
+        say(f"bot: {error.strerror or error}: {error.filename}" if error.filename else f"bot: {error}")
         sys.exit(1)

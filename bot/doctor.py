@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from bot.desk import Desk
-from bot.errors import BotError
+from bot.errors import BotError, SettingsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Finding:
     finding: str
 
     def row(self) -> dict[str, str]:
-        return {"": "ok" if self.ok else "MISSING", "thing": self.thing, "finding": self.finding}
+        return {"": "ok" if self.ok else "FAULT", "thing": self.thing, "finding": self.finding}
 
 
 def examine(desk: Desk) -> list[Finding]:
@@ -40,8 +40,10 @@ def examine(desk: Desk) -> list[Finding]:
         "database": _database,
         "port": _port,
     }
-    findings = []
+    findings: list[Finding] = []
     for thing, check in checks.items():
+        if any(finding.thing == "workspace" and not finding.ok for finding in findings):
+            break  # Everything after it would look for, or make, what is not there.
         try:
             findings.append(Finding(thing, True, check(desk)))
         except BotError as error:
@@ -84,7 +86,7 @@ def _prompts(desk: Desk) -> str:
 
 
 def _adapters(desk: Desk) -> str:
-    refs = [f"{name}@{n}" for name in desk.adapters.names() for n in desk.adapters.versions(name)]
+    refs = desk.adapters.refs()
     for ref in refs:
         desk.adapters.get(ref)
     desk.adapters.mix(desk.settings.agent.adapters)
@@ -92,7 +94,12 @@ def _adapters(desk: Desk) -> str:
 
 
 def _knowledge(desk: Desk) -> str:
-    rows = asyncio.run(desk.knowledge.status())
+    from bot.knowledge.store import IndexInUse
+
+    try:
+        rows = asyncio.run(desk.knowledge.status())
+    except IndexInUse:
+        return "in use by another process, such as a running desk"
     return (
         ", ".join(
             f"{r['collection']}: {r['articles']} articles, {'indexed' if r['indexed'] else 'not indexed yet'}" for r in rows
@@ -116,8 +123,17 @@ def _database(desk: Desk) -> str:
 
 
 def _port(desk: Desk) -> str:
+    import httpx
+
     from bot.web.app import listen
 
     host, port = desk.settings.host, desk.settings.port
-    listen(host, port).close()
+    try:
+        listen(host, port).close()
+    except SettingsError:
+        try:
+            httpx.get(f"http://{host}:{port}/health", timeout=2).raise_for_status()
+        except httpx.HTTPError:
+            raise SettingsError(f"{host}:{port} is taken by another program.", "Choose another port: --port.") from None
+        return f"{host}:{port}: a desk is running"
     return f"{host}:{port} is free"

@@ -8,6 +8,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastapi.exceptions import RequestValidationError
+    from pydantic import ValidationError
 
 
 class BotError(Exception):
@@ -37,6 +42,12 @@ class NotFound(BotError):
         listed = ", ".join(names) if names else "none yet"
         question = f" Did you mean {near[0]!r}?" if near else ""
         super().__init__(f"There is no {kind} {name!r}.{question} There is: {listed}.", hint)
+
+
+def faults(error: ValidationError | RequestValidationError) -> str:
+    """What pydantic found, as place: rule; place: rule."""
+    found = ((".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")) for fault in error.errors())
+    return "; ".join(f"{place}: {rule}" if place else rule for place, rule in found)
 
 
 class SettingsError(BotError):

@@ -23,8 +23,9 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Make a file or a folder's list of names durable."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
@@ -41,7 +42,7 @@ def _write(path: Path, text: str, publish: Callable[[str, Path], None]) -> None:
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
         publish(temporary, path)
-        _sync_folder(path.parent)
+        sync(path.parent)
     finally:
         Path(temporary).unlink(missing_ok=True)
 
@@ -56,13 +57,23 @@ def write_new(path: Path, text: str) -> None:
     _write(path, text, os.link)
 
 
+def read_text(path: Path) -> str:
+    """The UTF-8 text in `path`. Raises DataError naming the file."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist.", "Check the path.") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8: {error}.", "Save it as UTF-8.") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.", "Check the path and its rights.") from None
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in `path`. Raises DataError naming file and place."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist.", "Check the path.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        value = json.loads(read_text(path))
+    except json.JSONDecodeError as error:
         raise DataError(f"{path} is not valid JSON: {error}.", "Restore the file.") from None
     if not isinstance(value, dict):
         raise DataError(f"{path} holds a {type(value).__name__}, not a JSON object.", "Restore the file.")
@@ -105,9 +116,5 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        return parse_yaml(path.read_text(encoding="utf-8"), str(path))
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist.", "Check the path.") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8: {error}.", "Save it as UTF-8.") from None
+    """The mapping in `path`. Raises DataError naming file and place."""
+    return parse_yaml(read_text(path), str(path))

@@ -17,6 +17,11 @@ MAX_TOKENS = 2_048
 """Tokens that a reply may ask for."""
 MAX_STOPS = 8
 """Stop strings in one request."""
+MAX_ADAPTERS = 8
+"""Adapters in one mix."""
+MAX_WEIGHT = 4.0
+"""Weight of an adapter in a mix."""
+MAX_SEED = 2**63 - 1
 MAX_BODY = 2_000_000
 """Bytes of an HTTP body."""
 
@@ -48,9 +53,10 @@ def check_messages(messages: Sequence[Message]) -> None:
         check_text(message.content, "The message" if number == len(messages) else f"Message {number}")
 
 
-def check_sampling(sampling: Sampling) -> Sampling:
+def check_sampling(sampling: Sampling, seed: int) -> Sampling:
     """`sampling`, or InvalidMessage naming what is out of range."""
     rules = {
+        f"seed is {seed}; it goes from 0 to {MAX_SEED}": 0 <= seed <= MAX_SEED,
         f"temperature is {sampling.temperature}; it goes from 0 to 2": 0 <= sampling.temperature <= 2,
         f"top_p is {sampling.top_p}; it is above 0 and at most 1": 0 < sampling.top_p <= 1,
         f"max_tokens is {sampling.max_tokens}; it goes from 1 to {MAX_TOKENS}": 1 <= sampling.max_tokens <= MAX_TOKENS,

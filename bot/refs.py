@@ -18,7 +18,7 @@ class BadName(BotError):
 
 def check_name(kind: str, name: str) -> str:
     """`name` if it may be a folder: lower-case words joined by hyphens. Nothing else ever becomes part of a path."""
-    if len(name) > MAX_NAME or not NAME.fullmatch(name):
+    if not is_name(name):
         raise BadName(
             f"{kind.capitalize()} name {name[:MAX_NAME]!r} is not valid: use lower-case letters, digits and single hyphens.",
             "Like: returns, support-examples.",
@@ -33,6 +33,10 @@ def parse_ref(kind: str, ref: str) -> tuple[str, str]:
     if pointer and not pointer.isdecimal():
         check_name(f"{kind} label", pointer)
     return name, pointer
+
+
+def is_name(name: str) -> bool:
+    return len(name) <= MAX_NAME and bool(NAME.fullmatch(name))
 
 
 def versions(folder: Path, suffix: str = "") -> list[int]:

@@ -10,11 +10,12 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
+import pydantic_settings
 import yaml
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
 
-from bot.errors import SettingsError
+from bot.errors import SettingsError, faults
 from bot.types import AgentSpec
 
 FILE = "settings.yaml"
@@ -70,11 +71,21 @@ class Settings(BaseSettings):
 def load(**command_line: Any) -> Settings:
     """Settings with command-line values on top; None means "not given". Raises SettingsError naming every bad key."""
     given = {key: value for key, value in command_line.items() if value is not None}
+    unknown = sorted(key for key in os.environ if key.startswith(PREFIX) and _field(key) not in Settings.model_fields)
+    if unknown:
+        raise SettingsError(f"There is no setting {', '.join(unknown)}.", "deploy/settings.yaml names every key.")
     try:
         settings = Settings(**given)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise SettingsError(f"Settings are not valid: {faults}.", "deploy/settings.yaml explains each key.") from None
-    except (yaml.YAMLError, TypeError, ValueError) as error:
-        raise SettingsError(f"{FILE} is not valid YAML: {str(error).splitlines()[0]}.", "Correct it.") from None
+        raise SettingsError(f"Settings are not valid: {faults(error)}.", "deploy/settings.yaml explains each key.") from None
+    except pydantic_settings.SettingsError as error:
+        raise SettingsError(f"An environment variable is not valid: {error}.", "A part of it: like AGENT__PROMPT.") from None
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise SettingsError(f"{FILE} is no YAML file of keys and values: {reason}.", "Correct it.") from None
     return settings.model_copy(update={"workspace": settings.workspace.expanduser().resolve()})
+
+
+def _field(variable: str) -> str:
+    """The setting that an environment variable names: SWITCHBOARD_AGENT__PROMPT is part of agent."""
+    return variable.removeprefix(PREFIX).lower().partition("__")[0]

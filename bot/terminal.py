@@ -71,6 +71,9 @@ class Chat:
             question = input("\n> ")
         except (EOFError, KeyboardInterrupt):
             return None
+        except UnicodeDecodeError:
+            self._say("That was not UTF-8. Type it again.")
+            return self._read()
         return None if question.strip().lower() in LEAVE else question
 
     async def _ask(self, question: str) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 Role = Literal["system", "user", "assistant"]
+ROLE_OF: dict[str, Role] = {"system": "system", "human": "user", "ai": "assistant"}
+"""LangChain's word for who speaks → ours."""
 Method = Literal["lora", "soft-prompt", "classifier"]
 FinishReason = Literal["stop", "length", "cancelled", "error"]
 

@@ -150,3 +150,27 @@ async def test_a_question_that_fills_the_engine_alone_is_still_sent(desk: Desk) 
     engine_of(desk).context = 10
     await desk.agent.ainvoke(Turn((Message("user", "a"), Message("assistant", "b"), Message("user", "c")), AgentSpec()))
     assert [m.content for m in engine_of(desk).calls[-1].messages] == ["c"]
+
+
+async def test_long_texts_give_way_too(desk: Desk) -> None:
+    said = [Message(role, f"{n} " + "x" * 7500) for n in range(14) for role in ("user", "assistant")]  # type: ignore[arg-type]
+    await desk.agent.ainvoke(Turn((*said, Message("user", "last question")), AgentSpec()))
+    sent = [m.content for m in engine_of(desk).calls[-1].messages]
+    assert sent[-1] == "last question"
+    assert sent[0].startswith("8 ")
+    assert 85_000 < sum(map(len, sent)) <= 100_000
+
+
+async def test_a_reply_whose_record_fails_is_still_a_reply(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> int:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(desk.journal, "record", fail)
+    answer = await desk.agent.ainvoke(asked("hello"))
+    assert answer.reply
+    assert answer.turn_id == 0
+
+
+def test_synchronous_batches_run(desk: Desk) -> None:
+    answers = desk.agent.batch([asked(f"When is the help desk open on weekdays? {n}") for n in range(4)])
+    assert all(answer.passages for answer in answers)

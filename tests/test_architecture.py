@@ -34,9 +34,10 @@ LAYERS = [
 DOORS = {
     "chromadb": ("bot/knowledge/store.py",),
     "sentence_transformers": ("bot/knowledge/embedding.py",),
+    "transformers": ("bot/engine/local/", "bot/training/", "bot/starter/", "bot/knowledge/embedding.py"),
     "torch": ("bot/engine/local/", "bot/training/", "bot/starter/"),
     "peft": ("bot/engine/local/", "bot/training/"),
-    "gradio": ("bot/web/pages/", "bot/web/app.py"),
+    "gradio": ("bot/web/pages/",),
     "sqlalchemy": ("bot/journal/",),
 }
 

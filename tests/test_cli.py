@@ -43,10 +43,13 @@ def test_a_pipe_gets_the_reply_on_stdout_and_nothing_else(workspace: Path) -> No
         (["adapters", "show", "refunds"], b"", "none yet"),
         (["serve", "--engine", "scripted", "--host", "0.0.0.0"], b"", "needs users"),
         (["train", "no/such/recipe.yaml"], b"", "recipe.yaml"),
+        (["train", "/tmp"], b"", "cannot be read"),
+        (["init", "/proc/xx"], b"", "/proc"),
+        (["chat", *SCRIPTED, "--seed", str(2**70)], b"hi", "seed"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_1(words: list[str], stdin: bytes, says: str, workspace: Path) -> None:
-    done = bot(*words, workspace=workspace, stdin=stdin)
+    done = bot(*words, workspace=None if words[0] == "init" else workspace, stdin=stdin)
     error = done.stderr.decode()
     assert done.returncode == 1, error
     assert says in error
@@ -63,6 +66,41 @@ def test_init_makes_a_workspace_that_works_and_never_overwrites(tmp_path: Path) 
     assert again.returncode == 1
     assert b"not an empty folder" in again.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["mine"]
+
+
+def test_init_fills_an_empty_folder_that_is_there(tmp_path: Path) -> None:
+    assert bot("init", str(tmp_path)).returncode == 0
+    assert (tmp_path / "settings.yaml").exists()
+
+
+@pytest.mark.parametrize("words", [["prompts", "list"], ["chat"], ["adapters", "list"], ["doctor"]])
+def test_a_mistyped_workspace_is_refused_and_not_made(words: list[str], tmp_path: Path) -> None:
+    done = bot(*words, workspace=tmp_path / "nope", stdin=b"hi")
+    assert done.returncode == 1
+    assert b"workspace" in done.stderr + done.stdout
+    assert not (tmp_path / "nope").exists()
+
+
+@pytest.mark.parametrize("url", ["nonsense", "postgresql+nodriver://me:secret@127.0.0.1/x", "sqlite:////proc/nope/x.db"])
+def test_a_database_that_cannot_be_used_is_one_line(url: str, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWITCHBOARD_DATABASE", url)
+    done = bot("prompts", "list", workspace=workspace)
+    assert done.returncode == 1
+    assert done.stderr.count(b"\n") == 1, done.stderr
+    assert b"secret" not in done.stderr
+
+
+def test_odd_folders_and_broken_cards_do_not_hide_the_rest(workspace: Path, tiny_base: Base) -> None:
+    make_adapter(tiny_base, workspace / "adapters" / "good" / "v1", seed=1)
+    for folder in ("adapters/Old_One/v1", "adapters/broken/v1", "knowledge/.obsidian", "prompts/Bad Name"):
+        (workspace / folder).mkdir(parents=True)
+    (workspace / "adapters" / "Old_One" / "v1" / "card.yaml").write_text("x: 1")
+    (workspace / "adapters" / "broken" / "v1" / "card.yaml").write_text("x: 1")
+    rows = json.loads(bot("adapters", "list", "--json", workspace=workspace).stdout)
+    assert [row["adapter"] for row in rows] == ["broken@1", "good@1"]
+    assert "not valid" in rows[0]["method"]
+    assert bot("knowledge", "status", workspace=workspace).returncode == 0
+    assert bot("prompts", "list", workspace=workspace).returncode == 0
 
 
 def test_doctor_finds_a_new_workspace_healthy_and_names_what_is_missing(workspace: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -60,9 +59,3 @@ def test_every_make_target_named_exists() -> None:
             r"\bmake ([a-z]+)\b(?! sure)", " ".join(re.findall(r"`[^`]*`|^    .*$", path.read_text(), re.M))
         ):
             assert re.search(rf"^{target}:", makefile, re.M), target
-
-
-def test_the_changelog_knows_the_version() -> None:
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    changelog = (ROOT / "CHANGELOG.md").read_text()
-    assert "## Unreleased" in changelog or f"## {version}" in changelog

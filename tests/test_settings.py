@@ -39,6 +39,18 @@ def test_bad_settings_are_named(text: str, named: str, workspace: Path) -> None:
         load(workspace=workspace)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("SWITCHBOARD_PROT", "1"), ("SWITCHBOARD_AGENT", "foo"), ("SWITCHBOARD_PORT", "x")]
+)
+def test_bad_environment_variables_are_named(
+    name: str, value: str, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=name.removeprefix("SWITCHBOARD_").lower() + "|" + name) as refused:
+        load(workspace=workspace)
+    assert "settings.yaml is no" not in str(refused.value)
+
+
 def test_loading_makes_nothing(workspace: Path) -> None:
     before = sorted(workspace.rglob("*"))
     load(workspace=workspace)

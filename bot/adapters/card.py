@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bot.errors import AdapterError, DataError
+from bot.errors import AdapterError, DataError, faults
 from bot.files import read_yaml, write_atomic
 from bot.types import Method
 
@@ -45,8 +45,7 @@ def read_card(folder: Path) -> Card:
     except DataError as error:
         raise AdapterError(error.what, "Without its card an adapter's base is unknown, so it is not served.") from None
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise AdapterError(f"{folder / CARD} is not valid: {faults}.", "Train the adapter again.") from None
+        raise AdapterError(f"{folder / CARD} is not valid: {faults(error)}.", "Train the adapter again.") from None
 
 
 def write_card(folder: Path, card: Card) -> None:

@@ -9,11 +9,9 @@ from bot.adapters.card import CARD, Card, read_card
 from bot.adapters.verify import verify
 from bot.base import Base
 from bot.errors import AdapterError, NotFound
-from bot.refs import check_name, parse_ref, versions
+from bot.limits import MAX_ADAPTERS, MAX_WEIGHT
+from bot.refs import check_name, is_name, parse_ref, versions
 from bot.types import Adapter, Mix
-
-MAX_PARTS = 8
-MAX_WEIGHT = 4.0
 
 
 class AdapterCatalog:
@@ -30,7 +28,11 @@ class AdapterCatalog:
     def names(self) -> list[str]:
         if not self.root.is_dir():
             return []
-        return sorted(folder.name for folder in self.root.iterdir() if folder.is_dir() and self._versions(folder.name))
+        return sorted(f.name for f in self.root.iterdir() if f.is_dir() and is_name(f.name) and self._versions(f.name))
+
+    def refs(self) -> list[str]:
+        """Every version of every adapter, as name@n."""
+        return [f"{name}@{number}" for name in self.names() for number in self._versions(name)]
 
     def _versions(self, name: str) -> list[int]:
         """Complete versions only: the card is written last."""
@@ -71,15 +73,15 @@ class AdapterCatalog:
         if text.strip() in ("", "base"):
             return Mix()
         terms = text.split("+")
-        if len(terms) > MAX_PARTS:
-            raise AdapterError(f"{len(terms)} adapters in one mix; at most {MAX_PARTS} are served.", "Leave some out.")
+        if len(terms) > MAX_ADAPTERS:
+            raise AdapterError(f"{len(terms)} adapters in one mix; at most {MAX_ADAPTERS} are served.", "Leave some out.")
         parts: list[tuple[Adapter, float]] = []
         for term in terms:
             ref, _, number = term.partition("*")
             weight = _weight(term, number) if number or "*" in term else 1.0
             adapter = self.get(ref)
-            if any(adapter.name == other.name for other, _ in parts):
-                raise AdapterError(f"{adapter.name!r} stands twice in the mix {text!r}.", "Name each adapter once.")
+            if any(adapter.name == other.name or adapter.hash == other.hash for other, _ in parts):
+                raise AdapterError(f"{adapter.name!r} stands twice in the mix {text!r}.", "Take each adapter once.")
             parts.append((adapter, weight))
         return Mix(tuple((adapter, weight) for adapter, weight in parts if weight != 0))
 

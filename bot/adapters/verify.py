@@ -31,6 +31,8 @@ def verify(name: str, version: int, folder: Path, base: Base) -> Adapter:
     ref = f"{name}@{version}"
     try:
         card = _check_files(folder)
+        if (card.name, card.version) != (name, version):
+            raise AdapterError(f"its card says {card.name}@{card.version}.", "A copy is no version: train it here.")
         config = read_json(folder / CONFIG)
         _check_base(card, base)
         _check_config(config)

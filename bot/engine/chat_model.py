@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -16,9 +16,9 @@ from pydantic import ConfigDict
 
 from bot.blocking import iterate
 from bot.errors import InvalidMessage
-from bot.types import Engine, Message, Mix, Piece, Role, Sampling
+from bot.types import ROLE_OF, Engine, Message, Mix, Piece, Sampling
 
-_ROLES: dict[str, Role] = {"system": "system", "human": "user", "ai": "assistant"}
+Pieces = AsyncGenerator[Piece, None]
 
 
 class ChatSwitchboard(BaseChatModel):
@@ -45,7 +45,9 @@ class ChatSwitchboard(BaseChatModel):
     def _identifying_params(self) -> dict[str, Any]:
         return {"engine": self.engine.name, "mix": str(self.mix), "temperature": self.temperature, "seed": self.seed}
 
-    def _pieces(self, messages: list[BaseMessage], stop: list[str] | None, given: dict[str, Any]) -> AsyncIterator[Piece]:
+    def _pieces(
+        self, messages: list[BaseMessage], stop: list[str] | None, given: dict[str, Any]
+    ) -> AsyncGenerator[Piece, None]:
         names = {field.name for field in dataclasses.fields(Sampling)}
         sampling = Sampling(
             **{
@@ -103,9 +105,9 @@ class ChatSwitchboard(BaseChatModel):
 
 
 def _message(message: BaseMessage) -> Message:
-    if message.type not in _ROLES:
+    if message.type not in ROLE_OF:
         raise InvalidMessage(f"A message of type {message.type!r} cannot be sent.", "Use system, human and ai messages.")
-    return Message(_ROLES[message.type], message.text)
+    return Message(ROLE_OF[message.type], message.text)
 
 
 def _chunk(piece: Piece, mix: str) -> ChatGenerationChunk:

@@ -5,6 +5,7 @@ A database made by a newer Switchboard is refused in words and left as it is.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,15 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 def open_database(url: str) -> Engine:
     """A SQLAlchemy engine on an up-to-date schema. Raises JournalError when the database cannot be used."""
-    if url.startswith("sqlite:///"):
-        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     try:
+        if url.startswith("sqlite:///"):
+            Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
         if engine.dialect.name == "sqlite":
             event.listen(engine, "connect", _prepare_sqlite)
         _migrate(engine)
-    except SQLAlchemyError as error:
+    # A driver that is not installed is an ImportError, a folder that cannot be made an OSError.
+    except (SQLAlchemyError, ImportError, OSError) as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
         raise JournalError(f"The database {_shown(url)} cannot be used: {reason}.", "Check the setting database.") from None
     return engine
@@ -33,9 +35,7 @@ def open_database(url: str) -> Engine:
 
 def _shown(url: str) -> str:
     """The URL without its password."""
-    from sqlalchemy.engine import make_url
-
-    return make_url(url).render_as_string(hide_password=True)
+    return re.sub(r"://([^:/@]*):[^@]*@", r"://\1:***@", url)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

@@ -123,8 +123,9 @@ class Journal:
             session.flush()
             return row.id
 
-    def turns(self, conversation: str) -> list[TurnRecord]:
-        """In order."""
+    def turns(self, conversation: str, owner: str) -> list[TurnRecord]:
+        """In order. Raises NotFound where the conversation is not the owner's."""
+        self.check_owner(conversation, owner)
         with self._session() as session:
             rows = session.scalars(
                 select(TurnRecord).where(TurnRecord.conversation_id == conversation).order_by(TurnRecord.number)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bot.errors import DataError, KnowledgeError, NotFound
-from bot.files import parse_yaml
-from bot.refs import check_name
+from bot.errors import DataError, KnowledgeError, NotFound, faults
+from bot.files import parse_yaml, read_text
+from bot.refs import check_name, is_name
 from bot.types import Passage, content_hash
 
 MAX_PASSAGE = 700
@@ -32,7 +32,7 @@ class Article:
 
 
 def collections(root: Path) -> list[str]:
-    return sorted(folder.name for folder in root.iterdir() if folder.is_dir()) if root.is_dir() else []
+    return sorted(f.name for f in root.iterdir() if f.is_dir() and is_name(f.name)) if root.is_dir() else []
 
 
 def article_files(root: Path, collection: str) -> list[Path]:
@@ -46,17 +46,13 @@ def article_files(root: Path, collection: str) -> list[Path]:
 def read_article(path: Path) -> Article:
     """Raises KnowledgeError naming file, place and rule."""
     try:
-        text = path.read_text(encoding="utf-8")
-        opening, front, body = text.split("---\n", 2) if text.startswith("---\n") else ("?", "", "")
-        if opening:
-            raise DataError(f"{path.name} does not begin with front matter.", "Begin with ---, title, domain, updated, ---.")
-        return Article(path.stem, FrontMatter.model_validate(parse_yaml(front, path.name)), body.strip())
-    except UnicodeDecodeError as error:
-        raise KnowledgeError(f"{path.name} is not UTF-8: {error}.", "Save it as UTF-8.") from None
+        parts = read_text(path).split("---\n", 2)
+        if len(parts) < 3 or parts[0]:
+            raise DataError("it has no whole front matter (---, title, domain, updated, ---).")
+        return Article(path.stem, FrontMatter.model_validate(parse_yaml(parts[1], "its front matter")), parts[2].strip())
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise KnowledgeError(f"{path.name}: {faults}.", "knowledge/README.md explains the format.") from None
-    except (DataError, ValueError) as error:
+        raise KnowledgeError(f"{path.name}: {faults(error)}.", "knowledge/README.md explains the format.") from None
+    except DataError as error:
         raise KnowledgeError(f"{path.name}: {error}", "knowledge/README.md explains the format.") from None
 
 

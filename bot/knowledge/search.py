@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bot.errors import KnowledgeError, NotFound
+from bot.errors import KnowledgeError
 from bot.knowledge.articles import article_files, collections, read_article, snapshot, split
 from bot.knowledge.store import Store
 from bot.types import Embedder, Passage, content_hash
+
+log = logging.getLogger("bot")
 
 Progress = Callable[[int, int], None]
 """Called with passages done and passages in all."""
@@ -31,7 +34,7 @@ class KnowledgeBase:
         self._store = store
         self._embedder = embedder
         self._indexing = asyncio.Lock()
-        self._keys: dict[str, tuple[tuple[tuple[str, int, int], ...], str]] = {}
+        self._snapshots: dict[str, tuple[tuple[tuple[str, int, int], ...], str]] = {}
 
     def collections(self) -> list[str]:
         return collections(self.root)
@@ -39,23 +42,17 @@ class KnowledgeBase:
     def articles(self, collection: str) -> list[str]:
         return [path.stem for path in article_files(self.root, collection)]
 
-    def article(self, collection: str, name: str) -> str:
-        """An article's Markdown, front matter left out."""
-        for path in article_files(self.root, collection):
-            if path.stem == name:
-                return read_article(path).body
-        raise NotFound("article", name, self.articles(collection))
-
     def snapshot(self, collection: str) -> str:
         """Content hash of the collection's articles, read again when a file's time or size changed."""
         files = article_files(self.root, collection)
         state = tuple((f.name, f.stat().st_mtime_ns, f.stat().st_size) for f in files)
-        if self._keys.get(collection, ((), ""))[0] != state:
-            self._keys[collection] = (state, snapshot(files))
-        return self._keys[collection][1]
+        if self._snapshots.get(collection, ((), ""))[0] != state:
+            self._snapshots[collection] = (state, snapshot(files))
+        return self._snapshots[collection][1]
 
     def _key(self, collection: str) -> str:
-        return f"{collection}.{content_hash(self.snapshot(collection), self._embedder.id)[:16]}"
+        """Where the store keeps the articles as they are now: vectors of another model or state lie elsewhere."""
+        return f"{collection}.{content_hash(self._embedder.id)[:8]}-{self.snapshot(collection)[:16]}"
 
     async def status(self) -> list[dict[str, object]]:
         """Per collection: articles, passages in the index, whether it is in step, snapshot."""
@@ -73,20 +70,41 @@ class KnowledgeBase:
             )
         return rows
 
-    async def index(self, collection: str, progress: Progress | None = None, rebuild: bool = False) -> int:
-        """Bring the index in step with the articles → passages in it. Raises KnowledgeError naming every bad article;
-        the old index stays then."""
+    async def index(self, collection: str, progress: Progress | None = None) -> str:
+        """Bring the index in step with the articles → its key in the store. Raises KnowledgeError naming every bad
+        article; the old index stays then."""
         async with self._indexing:
             key = self._key(collection)
-            size = await asyncio.to_thread(self._store.size, key)
-            if size and not rebuild:
-                return size
-            passages = await asyncio.to_thread(self._read, collection)
-            await self._write(key, passages, progress)
-            for old in await asyncio.to_thread(self._store.keys):
-                if old != key and old.rpartition(".")[0] == collection:
+            if not await asyncio.to_thread(self._store.size, key):
+                passages = await asyncio.to_thread(self._read, collection)
+                older = await self._kept(collection)
+                await self._write(key, passages, progress)
+                # The one before stays, for whoever is searching it at this moment.
+                for old in older[:-1]:
                     await asyncio.to_thread(self._store.delete, old)
-            return len(passages)
+            return key
+
+    async def _kept(self, collection: str) -> list[str]:
+        """Keys of the collection's indexes by this embedding model, the last written last; broken ones left out."""
+        prefix = self._key(collection).rpartition("-")[0]
+        keys = [key for key in await asyncio.to_thread(self._store.keys) if key.rpartition("-")[0] == prefix]
+        return [key for key in keys if await asyncio.to_thread(self._store.size, key)]
+
+    async def _searchable(self, collection: str) -> str:
+        """The index to answer from: one in step, or the last whole one while an article cannot be read."""
+        try:
+            return await self.index(collection)
+        except KnowledgeError as error:
+            kept = await self._kept(collection)
+            if not kept:
+                raise
+            log.error("answering from the last good index of %s: %s", collection, error)
+            return kept[-1]
+
+    async def reset(self) -> None:
+        """Delete all that is indexed, also an index that is damaged. Articles are untouched."""
+        async with self._indexing:
+            await asyncio.to_thread(self._store.reset)
 
     def _read(self, collection: str) -> list[Passage]:
         passages, faults = [], []
@@ -96,7 +114,7 @@ class KnowledgeBase:
             except KnowledgeError as error:
                 faults.append(str(error))
         if faults:
-            raise KnowledgeError(f"{len(faults)} articles of {collection} cannot be read: {' '.join(faults)}")
+            raise KnowledgeError(f"Articles of {collection} cannot be read ({len(faults)}): {' '.join(faults)}")
         if not passages:
             raise KnowledgeError(
                 f"The collection {collection!r} holds no article.", f"Put .md files into {self.root / collection}."
@@ -116,9 +134,9 @@ class KnowledgeBase:
 
     async def search(self, question: str, collection: str, k: int) -> tuple[Passage, ...]:
         """At most k relevant passages, best first; none is normal. Indexes first where that is due."""
-        await self.index(collection)
+        key = await self._searchable(collection)
         vector = (await self._embedder.embed([question]))[0]
-        found = await asyncio.to_thread(self._store.query, self._key(collection), vector, k)
+        found = await asyncio.to_thread(self._store.query, key, vector, k)
         return tuple(dataclasses.replace(p, score=round(s, 4)) for p, s in found if s >= self.threshold)
 
     async def search_turn(self, asked: Sequence[str], collection: str, k: int) -> tuple[Passage, ...]:

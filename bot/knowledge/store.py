@@ -8,14 +8,18 @@ its own is never asked to run it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import functools
+import re
+import shutil
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
-from bot.errors import KnowledgeError
+from bot.errors import BotError, KnowledgeError
 from bot.types import Passage
 
 if TYPE_CHECKING:
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
     from chromadb.api import ClientAPI
 
 BATCH = 200
+_OURS = re.compile(r"[a-z0-9-]+\.[0-9a-f]{8}-[0-9a-f]{16}")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Store(Protocol):
@@ -38,9 +45,15 @@ class Store(Protocol):
         """The k nearest with their cosine, nearest first."""
         ...
 
-    def keys(self) -> list[str]: ...
+    def keys(self) -> list[str]:
+        """In the order they were written."""
+        ...
 
     def delete(self, key: str) -> None: ...
+
+    def reset(self) -> None:
+        """Delete everything, also what is damaged."""
+        ...
 
     def close(self) -> None: ...
 
@@ -68,8 +81,36 @@ class MemoryStore:
     def delete(self, key: str) -> None:
         self._kept.pop(key, None)
 
+    def reset(self) -> None:
+        self._kept.clear()
+
     def close(self) -> None:
         self._kept.clear()
+
+
+class IndexInUse(KnowledgeError):
+    """Another process has the embedded index open."""
+
+    code = "index_in_use"
+
+
+def _explained(method: Callable[P, T]) -> Callable[P, T]:
+    """What Chroma raises over a damaged index or a lost server, in words."""
+
+    @functools.wraps(method)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(*args, **kwargs)
+        except (BotError, KeyboardInterrupt, SystemExit):
+            raise
+        # Chroma's Rust core panics with exceptions that are no Exception.
+        except BaseException as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise KnowledgeError(
+                f"The knowledge index cannot be used: {reason}.", "bot knowledge rebuild makes it anew."
+            ) from None
+
+    return wrapped
 
 
 class ChromaStore:
@@ -104,11 +145,13 @@ class ChromaStore:
 
     def _take_lock(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
+        if self._lock is not None:
+            return
         lock = FileLock(self._folder.parent / f"{self._folder.name}.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            raise KnowledgeError(
+            raise IndexInUse(
                 f"The knowledge index {self._folder} is in use by another process, and an embedded index takes one only.",
                 "Stop that process, leave knowledge off (--knowledge none), or set chroma_url to a Chroma server.",
             ) from None
@@ -122,19 +165,21 @@ class ChromaStore:
         except NotFoundError:
             return None
 
+    @_explained
     def size(self, key: str) -> int:
         collection = self._collection(key)
         if collection is None or (collection.metadata or {}).get("passages") != (count := collection.count()):
             return 0
         return int(count)
 
+    @_explained
     def write(self, key: str, passages: Sequence[Passage], vectors: np.ndarray) -> None:
         self.delete(key)
         collection = self._chroma().create_collection(
             key,
             embedding_function=None,
             configuration={"hnsw": {"space": "cosine"}},
-            metadata={"passages": len(passages)},
+            metadata={"passages": len(passages), "written": time.time()},
         )
         for start in range(0, len(passages), BATCH):
             part = passages[start : start + BATCH]
@@ -145,6 +190,7 @@ class ChromaStore:
                 metadatas=[{"title": p.title, "article": p.article} for p in part],
             )
 
+    @_explained
     def query(self, key: str, vector: np.ndarray, k: int) -> list[tuple[Passage, float]]:
         found = self._collection(key).query(query_embeddings=[vector], n_results=k)
         rows = zip(found["ids"][0], found["documents"][0], found["metadatas"][0], found["distances"][0], strict=True)
@@ -153,19 +199,39 @@ class ChromaStore:
             for id_, text, meta, distance in rows
         ]
 
+    @_explained
     def keys(self) -> list[str]:
-        return [collection.name for collection in self._chroma().list_collections()]
+        ours = [c for c in self._chroma().list_collections() if _OURS.fullmatch(c.name)]
+        return [c.name for c in sorted(ours, key=lambda c: (c.metadata or {}).get("written", 0))]
 
+    @_explained
     def delete(self, key: str) -> None:
         from chromadb.errors import NotFoundError
 
         with contextlib.suppress(NotFoundError):
             self._chroma().delete_collection(key)
 
-    def close(self) -> None:
+    @_explained
+    def reset(self) -> None:
+        if self._url:
+            for key in self.keys():
+                self.delete(key)
+            return
+        from chromadb.api.shared_system_client import SharedSystemClient
+
+        self._forget()
+        # Chroma keeps what it has opened by path, and would hand a damaged one out again.
+        SharedSystemClient.clear_system_cache()
+        self._take_lock()
+        shutil.rmtree(self._folder)
+
+    def _forget(self) -> None:
         if self._client is not None:
             self._client.close()  # type: ignore[attr-defined]
             self._client = None
+
+    def close(self) -> None:
+        self._forget()
         if self._lock is not None:
             self._lock.release()
             self._lock = None

@@ -11,7 +11,7 @@ from pathlib import Path
 from bot.errors import Conflict, NotFound, PromptError
 from bot.files import read_yaml, write_new
 from bot.prompts.schema import Prompt, dump_prompt, parse_prompt
-from bot.refs import check_name, parse_ref, versions
+from bot.refs import check_name, is_name, parse_ref, versions
 from bot.types import Labels
 
 PRODUCTION = "production"
@@ -40,7 +40,9 @@ class PromptLibrary:
     def names(self) -> list[str]:
         if not self.root.is_dir():
             return []
-        return sorted(f.name for f in self.root.iterdir() if f.is_dir() and f.name not in RESERVED and versions(f, ".yaml"))
+        return sorted(
+            f.name for f in self.root.iterdir() if is_name(f.name) and f.name not in RESERVED and versions(f, ".yaml")
+        )
 
     def versions(self, name: str) -> list[int]:
         """Ascending. Raises NotFound, listing the prompts there are."""

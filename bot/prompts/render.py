@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING
 from bot.errors import PromptError
 from bot.limits import MAX_RENDERED
 from bot.prompts.schema import Example, Prompt
-from bot.types import Message, Passage, Role
+from bot.types import ROLE_OF, Message, Passage
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
     from langchain_core.prompts import ChatPromptTemplate
-
-ROLES: dict[str, Role] = {"system": "system", "human": "user", "ai": "assistant"}
 
 
 def show_passages(passages: Sequence[Passage]) -> str:
@@ -87,19 +85,26 @@ def render(
     """
     if prompt is None:
         led = (Message("system", show_passages(passages)),) if passages else ()
-        return _capped((*led, *history))
+        return (*led, *history)
     template = chat_template(prompt, examples, variables, passages)
     earlier = [(message.role, message.content) for message in history[:-1]]
     messages = template.format_messages(history=earlier, message=history[-1].content)
-    return _capped(tuple(_to_message(message) for message in messages))
+    return tuple(_to_message(message) for message in messages)
 
 
 def _to_message(message: BaseMessage) -> Message:
-    return Message(ROLES[message.type], str(message.content))
+    return Message(ROLE_OF[message.type], str(message.content))
 
 
-def _capped(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    size = sum(len(message.content) for message in messages)
-    if size > MAX_RENDERED:
-        raise PromptError(f"The rendered prompt has {size:,} characters; at most {MAX_RENDERED:,} are sent.", "Shorten it.")
+def size_of(messages: Sequence[Message]) -> int:
+    """Characters in all."""
+    return sum(len(message.content) for message in messages)
+
+
+def check_size(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """`messages`, or PromptError when they are more than an engine is sent."""
+    if size_of(messages) > MAX_RENDERED:
+        raise PromptError(
+            f"The rendered prompt has {size_of(messages):,} characters; at most {MAX_RENDERED:,} are sent.", "Shorten it."
+        )
     return messages

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bot.errors import DataError, NotFound
+from bot.errors import DataError, NotFound, faults
 from bot.files import read_yaml
 from bot.refs import check_name
 from bot.types import AgentSpec
@@ -41,5 +41,4 @@ def get_scenario(root: Path, name: str) -> Scenario:
     try:
         return Scenario.model_validate(read_yaml(path))
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise DataError(f"{path} is not valid: {faults}.", "prompts/README.md explains the format.") from None
+        raise DataError(f"{path} is not valid: {faults(error)}.", "prompts/README.md explains the format.") from None

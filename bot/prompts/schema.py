@@ -15,8 +15,9 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from bot.errors import DataError, PromptError
+from bot.errors import DataError, PromptError, faults
 from bot.files import parse_yaml
+from bot.limits import MAX_STOPS, MAX_TOKENS
 from bot.types import content_hash
 
 MAX_TEXT = 20_000
@@ -57,8 +58,8 @@ class Decoding(Part):
 
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
-    max_tokens: int | None = Field(None, ge=1, le=2048)
-    stop: list[str] | None = Field(None, max_length=8)
+    max_tokens: int | None = Field(None, ge=1, le=MAX_TOKENS)
+    stop: list[str] | None = Field(None, max_length=MAX_STOPS)
     no_repeat_ngram_size: int | None = Field(None, ge=0, le=20)
 
 
@@ -88,15 +89,15 @@ class Prompt(Part):
                 raise ValueError(
                     f"variables: {name!r} cannot be a variable's name (letters, digits and _; not a reserved one)"
                 )
-        faults = [fault for place, text, reserved in self._texts() for fault in self._faults(place, text, reserved)]
+        found = [fault for place, text, reserved in self._texts() for fault in self._faults(place, text, reserved)]
         if "message" not in variables_of(self.template):
-            faults.append("template: {message} is missing, so the customer would not be heard")
+            found.append("template: {message} is missing, so the customer would not be heard")
         if self.knowledge and "passages" not in variables_of(self.knowledge.found):
-            faults.append("knowledge.found: {passages} is missing, so no passage would be shown")
+            found.append("knowledge.found: {passages} is missing, so no passage would be shown")
         if self.technique == "few-shot" and not self.examples:
-            faults.append("examples: a few-shot prompt needs at least one")
-        if faults:
-            raise ValueError("; ".join(faults))
+            found.append("examples: a few-shot prompt needs at least one")
+        if found:
+            raise ValueError("; ".join(found))
         return self
 
     def _texts(self) -> Iterator[tuple[str, str, set[str]]]:
@@ -144,10 +145,7 @@ def check_prompt(data: dict[str, Any], where: str = "The prompt") -> Prompt:
     try:
         return Prompt.model_validate(data)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, e['loc']))}: {e['msg']}".lstrip(": ").replace("Value error, ", "") for e in error.errors()
-        )
-        raise PromptError(f"{where} is not valid: {faults}.", "prompts/README.md explains the format.") from None
+        raise PromptError(f"{where} is not valid: {faults(error)}.", "prompts/README.md explains the format.") from None
 
 
 class _Dumper(yaml.SafeDumper):

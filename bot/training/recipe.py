@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from bot.errors import DataError
+from bot.errors import DataError, faults
 from bot.files import parse_yaml, read_yaml
 from bot.refs import BadName, parse_ref
 
@@ -64,10 +64,7 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()
-        )
-        raise DataError(f"{path} is not valid: {faults}.", f"It takes: {', '.join(Recipe.model_fields)}.") from None
+        raise DataError(f"{path} is not valid: {faults(error)}.", f"It takes: {', '.join(Recipe.model_fields)}.") from None
 
 
 def _override(text: str) -> tuple[str, Any]:

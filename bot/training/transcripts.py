@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from bot.errors import BotError, DataError
+from bot.errors import BotError, DataError, faults
 from bot.limits import MAX_MESSAGES, MAX_RENDERED, check_text
 from bot.types import Message, content_hash
 
@@ -95,8 +95,7 @@ def _parse(line: bytes) -> Conversation:
     try:
         row = _Row.model_validate_json(line)
     except ValidationError as error:
-        faults = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}".removeprefix(": ") for e in error.errors())
-        raise DataError("; ".join(faults)) from None
+        raise DataError(faults(error)) from None
     for number, message in enumerate(row.messages):
         if message.role != _TURNS[number % 2]:
             raise DataError(f"message {number + 1} is {message.role}; customer and agent take turns, the customer first")

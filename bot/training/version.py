@@ -6,7 +6,6 @@ Everything is written to a hidden folder beside the versions, verified as servin
 from __future__ import annotations
 
 import dataclasses
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from pathlib import Path
 from bot.adapters.card import CARD, Card, write_card
 from bot.adapters.verify import verify
 from bot.base import Base
-from bot.files import sha256_file
+from bot.files import sha256_file, sync
 from bot.refs import versions
 from bot.types import Adapter
 
@@ -41,8 +40,8 @@ def publish(
             adapter = verify(card.name, version, hidden, base)
             for path in hidden.iterdir():
                 path.chmod(0o644)
-                _sync(path)
-            _sync(hidden)
+                sync(path)
+            sync(hidden)
             target = root / f"v{version}"
             try:
                 hidden.rename(target)
@@ -50,7 +49,7 @@ def publish(
                 if not target.exists():
                     raise
                 continue  # another run took that number meanwhile
-            _sync(root)
+            sync(root)
             return dataclasses.replace(adapter, path=target), card
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
@@ -63,11 +62,3 @@ def _finish(folder: Path, card: Card, readme: Callable[[Card], str]) -> Card:
     card = card.model_copy(update={"files": files})
     write_card(folder, card)
     return card
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

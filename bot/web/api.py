@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from bot.agent import Answer
 from bot.desk import Desk
-from bot.errors import BotError
-from bot.types import Piece, Turn
+from bot.errors import BotError, EngineError, NotFound
+from bot.types import Piece
 from bot.web.auth import require
 from bot.web.wire import AGENT_MODEL, ChatRequest, chunk, completion, error_body, event, to_turn, usage_chunk
 
 DONE = "data: [DONE]\n\n"
 CLIENT_GONE = 499
+T = TypeVar("T")
+log = logging.getLogger("bot")
 
 
 def routes(desk: Desk) -> APIRouter:
@@ -38,26 +40,55 @@ def routes(desk: Desk) -> APIRouter:
     @router.post("/v1/chat/completions", response_model=None)
     async def chat_completions(request: Request, body: ChatRequest) -> Response:
         require(request, "customer")
-        turn = to_turn(body, desk.base.name, desk.settings.agent)
+        turn = to_turn(body, desk.base.name, desk.settings.agent, await asyncio.to_thread(adapter_ids, desk))
         ident = f"chatcmpl-{uuid.uuid4().hex}"
-        if not body.stream:
-            return await _whole(desk, request, turn, ident, body.model)
         pieces = desk.agent.answer(turn)
-        # The first piece is awaited here, so that what is wrong with a request is a status and not a broken stream.
-        first = await anext(pieces)
-        events = _events(pieces, first, ident, body.model, body.stream_options.include_usage)
-        return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+        # What is wrong with a request shows at its first piece, while the answer can still be a status.
+        first = await _unless_gone(request, anext(pieces))
+        if first is None:
+            await pieces.aclose()
+            return Response(status_code=CLIENT_GONE)
+        if body.stream:
+            events = _events(pieces, first, ident, body.model, body.include_usage)
+            return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+        return await _whole(request, pieces, first, ident, body.model)
+
+    @router.api_route("/v1/{path:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
+    async def unknown(request: Request, path: str) -> Response:
+        require(request, "customer")
+        raise NotFound("route", f"/v1/{path}", ["/v1/chat/completions", "/v1/models"])
 
     return router
+
+
+def adapter_ids(desk: Desk) -> list[str]:
+    return [*desk.adapters.names(), *desk.adapters.refs()]
 
 
 def model_list(desk: Desk) -> list[dict[str, Any]]:
     """Base, customers' agent, and every adapter version, in OpenAI's shape with vLLM's `parent`."""
     base = {"id": desk.base.name, "object": "model", "created": 0, "owned_by": "switchboard", "root": desk.base.name}
     agent = {**base, "id": AGENT_MODEL, "parent": desk.base.name}
-    refs = [f"{name}@{n}" for name in desk.adapters.names() for n in desk.adapters.versions(name)]
-    adapters = [{**base, "id": ref, "root": ref.partition("@")[0], "parent": desk.base.name} for ref in refs]
+    adapters = [{**base, "id": r, "root": r.partition("@")[0], "parent": desk.base.name} for r in desk.adapters.refs()]
     return [{**base, "parent": None}, agent, *adapters]
+
+
+async def _unless_gone(request: Request, work: Awaitable[T]) -> T | None:
+    """What `work` gives, or None when the client went away first; the work is cancelled then."""
+    task = asyncio.ensure_future(work)
+    gone = asyncio.create_task(_disconnected(request))
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        for pending in (task, gone):
+            pending.cancel()
+        await asyncio.wait((task, gone))
+
+
+async def _disconnected(request: Request) -> None:
+    while not await request.is_disconnected():
+        await asyncio.sleep(0.2)
 
 
 async def _events(
@@ -75,35 +106,26 @@ async def _events(
         yield DONE
     except BotError as error:
         yield event(error_body(error))
+    except Exception as error:
+        yield event(error_body(unexpected(error)))
     finally:
         await pieces.aclose()
 
 
-async def _whole(desk: Desk, request: Request, turn: Turn, ident: str, model: str) -> Response:
-    """The reply in one body. A client that goes away ends the generation here too."""
-    answer, last = Answer(), Piece("")
+async def _whole(request: Request, pieces: AsyncGenerator[Piece, None], first: Piece, ident: str, model: str) -> Response:
+    """The reply in one body."""
 
-    async def collect() -> None:
-        nonlocal last
-        async with contextlib.aclosing(desk.agent.answer(turn, answer)) as pieces:
-            async for piece in pieces:
-                last = piece
+    async def collect() -> list[Piece]:
+        async with contextlib.aclosing(pieces):
+            return [first, *[piece async for piece in pieces]]
 
-    task = asyncio.create_task(collect())
-    gone = asyncio.create_task(_disconnected(request))
-    try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            return Response(status_code=CLIENT_GONE)
-        task.result()
-        return JSONResponse(completion(ident, model, answer.reply, last))
-    finally:
-        for pending in (task, gone):
-            pending.cancel()
-        with contextlib.suppress(asyncio.CancelledError, BotError):
-            await task
+    made = await _unless_gone(request, collect())
+    if made is None:
+        return Response(status_code=CLIENT_GONE)
+    return JSONResponse(completion(ident, model, "".join(piece.text for piece in made), made[-1]))
 
 
-async def _disconnected(request: Request) -> None:
-    while not await request.is_disconnected():
-        await asyncio.sleep(0.2)
+def unexpected(error: Exception) -> BotError:
+    """What a client is told of a fault that is ours; the log has the rest."""
+    log.error("a request failed", exc_info=error)
+    return EngineError("Something went wrong on our side.", "The server's log says more.")

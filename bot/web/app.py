@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from bot.desk import Desk
-from bot.errors import BotError, InvalidMessage, Overloaded, SettingsError
-from bot.web.api import routes
+from bot.errors import BotError, InvalidMessage, Overloaded, SettingsError, faults
+from bot.web.api import routes, unexpected
 from bot.web.auth import check_address
 from bot.web.guard import Guard
 from bot.web.wire import error_body
@@ -42,7 +42,10 @@ def create_app(desk: Desk) -> FastAPI:
     app = FastAPI(title="Switchboard", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.include_router(routes(desk))
     _translate_errors(app)
-    _mount_pages(app, desk)
+    # Late, so that the API can be built and tested where gradio is not wanted.
+    from bot.web.pages.mount import mount
+
+    mount(app, desk)
     app.add_middleware(Guard)
     # Another site cannot reach a loopback server by pointing its own name at 127.0.0.1.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOCAL_HOSTS, desk.settings.host])
@@ -60,23 +63,6 @@ async def _warm(desk: Desk) -> None:
         log.error("%s", error)
 
 
-def _mount_pages(app: FastAPI, desk: Desk) -> None:
-    import gradio as gr
-
-    from bot.web.pages import customer, staff
-    from bot.web.pages.theme import CSS, THEME
-
-    @app.get("/desk", include_in_schema=False)
-    async def to_desk() -> RedirectResponse:
-        return RedirectResponse("/desk/")
-
-    # The staff's page first: a mount at / would swallow its path.
-    for build, path in ((staff.build, "/desk"), (customer.build, "/")):
-        # No run history: the browser of a shared support desk keeps no conversations.
-        look = {"theme": THEME, "css": CSS, "footer_links": [], "run_history": False}
-        gr.mount_gradio_app(app, build(desk), path=path, show_error=False, **look)
-
-
 def _translate_errors(app: FastAPI) -> None:
     @app.exception_handler(BotError)
     async def bot_error(_: Request, error: BotError) -> JSONResponse:
@@ -89,8 +75,11 @@ def _translate_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def bad_body(_: Request, error: RequestValidationError) -> JSONResponse:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc'][1:])) or 'body'}: {e['msg']}" for e in error.errors())
-        return JSONResponse(error_body(InvalidMessage(f"The request is not valid: {faults}.", "Correct it.")), 400)
+        return JSONResponse(error_body(InvalidMessage(f"The request is not valid: {faults(error)}.", "Correct it.")), 400)
+
+    @app.exception_handler(Exception)
+    async def our_fault(_: Request, error: Exception) -> JSONResponse:
+        return JSONResponse(error_body(unexpected(error)), 500)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -118,7 +107,7 @@ def serve(desk: Desk, announce: Callable[[str], None]) -> None:
         while not server.started and not serving.done():
             await asyncio.sleep(0.02)
         if server.started:
-            announce(f"http://{host}:{listening.getsockname()[1]}")
+            announce(f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}")
         await serving
 
     asyncio.run(run())

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bot.errors import BotError, NotAvailable
+from bot.errors import BotError, NotAvailable, NotFound
 from bot.limits import MAX_MESSAGES
 from bot.types import AgentSpec, Message, Piece, Turn, Usage
 
@@ -59,8 +60,8 @@ class ChatRequest(BaseModel):
 
     model: str
     messages: list[WireMessage] = Field(min_length=1, max_length=MAX_MESSAGES)
-    stream: bool = False
-    stream_options: StreamOptions = StreamOptions()
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
     temperature: float | None = None
     top_p: float | None = None
     max_tokens: int | None = None
@@ -68,25 +69,38 @@ class ChatRequest(BaseModel):
     min_tokens: int | None = None
     ignore_eos: bool | None = None
     stop: str | list[str] | None = None
-    seed: int = Field(0, ge=0, lt=2**63)
-    n: int = 1
-    logprobs: bool = False
+    seed: int | None = None
+    n: int | None = None
+    logprobs: bool | None = None
     tools: list[Any] | None = None
+    response_format: dict[str, Any] | None = None
     adapters: list[AdapterChoice] | None = None
     prompt: str | None = None
     knowledge: str | None = None
-    variables: dict[str, str] = Field(default_factory=dict)
+    variables: dict[str, str] | None = None
+
+    @property
+    def include_usage(self) -> bool:
+        return bool(self.stream_options and self.stream_options.include_usage)
 
 
-def to_turn(body: ChatRequest, base: str, agent: AgentSpec) -> Turn:
-    """The turn that a body asks for. `base` is the base's model name, `agent` what `model: agent` means."""
-    for wanted, what in ((body.n != 1, "n other than 1"), (body.logprobs, "logprobs"), (bool(body.tools), "tools")):
-        if wanted:
-            raise NotAvailable(f"This server does not offer {what}.", "Leave it out.")
+def to_turn(body: ChatRequest, base: str, agent: AgentSpec, adapters: Sequence[str]) -> Turn:
+    """The turn that a body asks for. `base` is the base's model name, `agent` what `model: agent` means, `adapters` the
+    names and versions there are."""
+    unsupported = {
+        "n other than 1": body.n not in (None, 1),
+        "logprobs": body.logprobs,
+        "tools": body.tools,
+        "response_format other than text": (body.response_format or {}).get("type", "text") != "text",
+    }
+    if wanted := [what for what, asked in unsupported.items() if asked]:
+        raise NotAvailable(f"This server does not offer {', '.join(wanted)}.", "Leave it out.")
+    if body.model not in (base, AGENT_MODEL, *adapters):
+        raise NotFound("model", body.model[:100], [base, AGENT_MODEL, *adapters])
     given = {
         "temperature": body.temperature,
         "top_p": body.top_p,
-        "max_tokens": body.max_completion_tokens or body.max_tokens,
+        "max_tokens": body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens,
         "min_tokens": body.min_tokens,
         "ignore_eos": body.ignore_eos,
         "stop": [body.stop] if isinstance(body.stop, str) else body.stop,
@@ -100,9 +114,9 @@ def to_turn(body: ChatRequest, base: str, agent: AgentSpec) -> Turn:
     return Turn(
         messages=tuple(message.plain() for message in body.messages),
         agent=spec,
-        variables=body.variables,
+        variables=body.variables or {},
         sampling={key: value for key, value in given.items() if value is not None},
-        seed=body.seed,
+        seed=body.seed or 0,
     )
 
 

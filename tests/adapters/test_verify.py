@@ -139,6 +139,9 @@ def test_a_version_that_appears_is_offered_without_a_restart(folder: Path, tiny_
     catalog = AdapterCatalog(folder.parents[1], tiny_base)
     assert catalog.get("returns").version == 1
     shutil.copytree(folder, folder.parent / "v2")
+    with pytest.raises(AdapterError, match="its card says returns@1"):
+        catalog.get("returns")
+    write_test_card(tiny_base, folder.parent / "v2")
     assert catalog.get("returns").version == 2
 
 

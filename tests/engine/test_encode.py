@@ -22,7 +22,7 @@ hostile = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(system=hostile, user=hostile, reply=hostile)
 def test_text_never_becomes_a_control_token(system: str, user: str, reply: str) -> None:
     ids = encode(
@@ -44,7 +44,7 @@ def test_text_never_becomes_a_control_token(system: str, user: str, reply: str) 
     assert TOKENIZER.convert_ids_to_tokens(found) == names
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(user=hostile, first=hostile, second=hostile)
 def test_exactly_the_assistants_words_are_supervised(user: str, first: str, second: str) -> None:
     messages = [Message("user", user), Message("assistant", first), Message("user", user), Message("assistant", second)]

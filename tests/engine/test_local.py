@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from bot.adapters.verify import verify
 from bot.base import Base
 from bot.engine.local.encode import encode
 from bot.engine.local.engine import LocalEngine
-from bot.errors import InvalidMessage, NotAvailable, Overloaded
+from bot.errors import EngineError, InvalidMessage, NotAvailable, Overloaded
 from bot.types import Adapter, Message, Mix, Piece, Sampling
 from tests.conftest import make_adapter
 
@@ -171,3 +171,44 @@ async def test_an_adapter_that_vanished_is_an_error_and_the_engine_goes_on(engin
     with pytest.raises(Exception, match="gone@1 does not load"):
         await reply(engine, "hello", Mix(((gone, 1.0),)))
     assert await reply(engine, "hello", Mix())
+
+
+async def test_a_client_that_leaves_while_waiting_gives_its_place_back(tiny_base: Base) -> None:
+    engine = LocalEngine(tiny_base, "float32", max_queue=2)
+    taken, gate = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        taken.set()
+        gate.wait(10)
+
+    engine._submit(hold)
+    assert taken.wait(10)
+    leaving = [asyncio.create_task(reply(engine, "hello", Mix())) for _ in range(2)]
+    await asyncio.sleep(0.1)
+    with pytest.raises(Overloaded):
+        await reply(engine, "hello", Mix())
+    for task in leaving:
+        task.cancel()
+    await asyncio.gather(*leaving, return_exceptions=True)
+    staying = asyncio.create_task(reply(engine, "hello", Mix()))
+    await asyncio.sleep(0.1)
+    gate.set()
+    assert await staying
+    await engine.close()
+
+
+async def test_closing_ends_what_runs_and_what_waits_as_cancelled(tiny_base: Base) -> None:
+    engine = LocalEngine(tiny_base, "float32")
+    long = Sampling(max_tokens=480, ignore_eos=True)
+
+    async def last(stream: AsyncGenerator[Piece, None]) -> Piece:
+        return [piece async for piece in stream][-1]
+
+    running, *waiting = (engine.stream([Message("user", "hello")], Mix(), long, 0) for _ in range(3))
+    await anext(running)
+    tasks = [asyncio.create_task(last(stream)) for stream in (running, *waiting)]
+    await asyncio.sleep(0)
+    await engine.close()
+    assert {piece.finish_reason for piece in await asyncio.wait_for(asyncio.gather(*tasks), 5)} == {"cancelled"}
+    with pytest.raises(EngineError, match="shut down"):
+        await reply(engine, "again", Mix())

@@ -29,7 +29,7 @@ def test_turns_keep_their_order_when_many_are_written_at_once(journal: Journal) 
     conversation = journal.start("someone")
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: journal.record(Exchange(conversation, f"q{n}")), range(40)))
-    turns = journal.turns(conversation)
+    turns = journal.turns(conversation, "someone")
     assert [t.number for t in turns] == list(range(1, 41))
     assert {t.question for t in turns} == {f"q{n}" for n in range(40)}
 
@@ -40,15 +40,15 @@ def test_conversations_survive_a_restart(journal: Journal, url: str) -> None:
     journal.close()
     again = Journal(url)
     assert again.latest("someone") == conversation
-    assert [t.reply for t in again.turns(conversation)] == ["hi"]
+    assert [t.reply for t in again.turns(conversation, "someone")] == ["hi"]
 
 
 def test_another_owners_conversation_is_not_found(journal: Journal) -> None:
     conversation = journal.start("someone")
-    journal.check_owner(conversation, "someone")
+    assert journal.turns(conversation, "someone") == []
     for owner in ("someone else", ""):
         with pytest.raises(NotFound):
-            journal.check_owner(conversation, owner)
+            journal.turns(conversation, owner)
     assert journal.latest("someone else") is None
 
 

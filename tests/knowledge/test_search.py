@@ -60,7 +60,9 @@ async def test_a_changed_article_is_found_at_once_and_the_old_is_gone(
     found = await knowledge.search("how many days until a lamp can go back", "shop", 3)
     assert "60 days" in found[0].text
     assert not any("45 days" in p.text for p in found)
-    assert len(store.keys()) == 1
+    (root / "shop" / "returns.md").write_text(ARTICLE.format("Returns", "A lamp can go back within 90 days of purchase."))
+    await knowledge.index("shop")
+    assert len(store.keys()) == 2, "the index in step, and the one before it for whoever is still searching it"
 
 
 async def test_a_follow_up_is_read_with_the_message_before_it(knowledge: KnowledgeBase) -> None:
@@ -75,11 +77,16 @@ async def test_bad_articles_are_all_named_and_the_old_index_stays(knowledge: Kno
     (root / "shop" / "one.md").write_text("no front matter")
     (root / "shop" / "two.md").write_text("---\ntitle: T\nsurprise: 1\n---\n# T\ntext\n")
     (root / "shop" / "three.md").write_bytes(b"---\ntitle: \xff\n---\n")
-    with pytest.raises(KnowledgeError, match=r"(?s)one\.md.*three\.md.*two\.md"):
+    (root / "shop" / "half.md").write_text("---\ntitle: Half")
+    with pytest.raises(KnowledgeError, match=r"(?s)half\.md.*front matter.*one\.md.*three\.md.*two\.md"):
+        await knowledge.index("shop")
+    assert await knowledge.search("how many days can a lamp go back", "shop", 3), "the last good index answers"
+
+
+async def test_bad_articles_without_an_index_are_an_error(knowledge: KnowledgeBase, root: Path) -> None:
+    (root / "shop" / "one.md").write_text("no front matter")
+    with pytest.raises(KnowledgeError, match=r"one\.md"):
         await knowledge.search("a lamp", "shop", 3)
-    for name in ("one", "two", "three"):
-        (root / "shop" / f"{name}.md").unlink()
-    assert await knowledge.search("how many days can a lamp go back", "shop", 3)
 
 
 async def test_unknown_collections_list_what_exists(knowledge: KnowledgeBase) -> None:
@@ -89,7 +96,7 @@ async def test_unknown_collections_list_what_exists(knowledge: KnowledgeBase) ->
 
 async def test_rebuild_gives_the_same_answers(knowledge: KnowledgeBase) -> None:
     before = await knowledge.search("how many days can a lamp go back", "shop", 3)
-    await knowledge.index("shop", rebuild=True)
+    await knowledge.reset()
     assert await knowledge.search("how many days can a lamp go back", "shop", 3) == before
 
 
@@ -112,6 +119,21 @@ async def test_a_deleted_index_comes_back(root: Path, tmp_path: Path) -> None:
         assert found[0].id == "returns#1"
         store.close()
         shutil.rmtree(tmp_path / "index")
+
+
+async def test_a_damaged_index_says_how_to_rebuild_and_can_be(root: Path, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    store = ChromaStore(index)
+    await KnowledgeBase(root, store, WordEmbedder(), 0.2).index("shop")
+    store.close()
+    (index / "chroma.sqlite3").write_bytes(b"no database at all" * 1000)
+    store = ChromaStore(index)
+    knowledge = KnowledgeBase(root, store, WordEmbedder(), 0.2)
+    with pytest.raises(KnowledgeError, match="bot knowledge rebuild"):
+        await knowledge.index("shop")
+    await knowledge.reset()
+    assert (await knowledge.search("how many days can a lamp go back", "shop", 3))[0].id == "returns#1"
+    store.close()
 
 
 def test_a_second_process_on_the_same_index_is_refused_at_once(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from langchain_core.prompts import ChatPromptTemplate
 
 from bot.errors import PromptError
 from bot.limits import MAX_RENDERED
-from bot.prompts.render import chat_template, render
+from bot.prompts.render import chat_template, check_size, render
 from bot.prompts.schema import Prompt, parse_prompt
 from bot.types import Message, Passage
 
@@ -73,7 +73,7 @@ def test_customers_text_is_inserted_once_and_never_expanded(text: str) -> None:
 
 def test_rendered_size_is_capped(prompt: Prompt) -> None:
     with pytest.raises(PromptError, match="at most"):
-        render(prompt, (), {"name": "x" * MAX_RENDERED}, None, ASKED)
+        check_size(render(prompt, (), {"name": "x" * MAX_RENDERED}, None, ASKED))
 
 
 def test_the_template_is_a_real_langchain_prompt(prompt: Prompt) -> None:

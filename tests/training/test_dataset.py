@@ -50,7 +50,7 @@ async def rows_of(made: Renderer, *said: str) -> list[Row]:
     return [row async for row in made.rows([Conversation("c", messages)])]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(hostile, min_size=2, max_size=6).filter(lambda said: len(said) % 2 == 0))
 def test_exactly_the_reply_and_its_end_are_supervised(said: Sequence[str]) -> None:
     rows = asyncio.run(rows_of(renderer(), *said))

@@ -18,11 +18,13 @@ import uvicorn
 
 from bot.desk import Desk
 from bot.engine.scripted import ScriptedEngine
+from bot.errors import NotFound
+from bot.journal.models import TurnRecord
 from bot.knowledge.store import MemoryStore
 from bot.settings import load
 from bot.skeleton import SOURCE
 from bot.web.app import listen, make_server
-from tests.conftest import ROOT, WordEmbedder
+from tests.conftest import WordEmbedder
 
 
 @pytest.fixture
@@ -79,6 +81,16 @@ def scripted(desk: Desk) -> ScriptedEngine:
     return desk.engine
 
 
+async def recorded(desk: Desk) -> TurnRecord:
+    """The first turn, which is written a moment after its reply ended."""
+    for _ in range(200):
+        try:
+            return desk.journal.turn(1)
+        except NotFound:
+            await asyncio.sleep(0.02)
+    raise AssertionError("the turn was not recorded")
+
+
 HI: list[Any] = [{"role": "user", "content": "hello there"}]
 
 
@@ -126,7 +138,8 @@ async def test_the_customers_agent_is_a_model(client: openai.AsyncOpenAI, desk: 
 @pytest.mark.parametrize(
     ("body", "status", "says"),
     [
-        ({"model": "nothing", "messages": HI}, 404, "none yet"),
+        ({"model": "nothing", "messages": HI}, 404, "agent, starter"),
+        ({"model": "GPT-4o", "messages": HI}, 404, "agent, starter"),
         ({"model": "starter", "messages": HI, "prompt": "suport"}, 404, "support"),
         ({"model": "starter", "messages": HI, "knowledge": "artikles"}, 404, "articles"),
         ({"model": "starter", "messages": HI, "adapters": [{"id": "x", "scale": 9}]}, 400, "weight"),
@@ -144,7 +157,11 @@ async def test_the_customers_agent_is_a_model(client: openai.AsyncOpenAI, desk: 
         ({"messages": HI}, 400, "model"),
         ([], 400, "body"),
         ("not json", 400, "JSON"),
-        ({"model": "../../etc/passwd", "messages": HI}, 400, "not valid"),
+        ({"model": "../../etc/passwd", "messages": HI}, 404, "starter"),
+        ({"model": "starter", "messages": HI, "adapters": [{"id": "refunds"}]}, 404, "none yet"),
+        ({"model": "starter", "messages": HI, "adapters": [{"id": "../../etc"}]}, 400, "not valid"),
+        ({"model": "starter", "messages": HI, "max_completion_tokens": 0}, 400, "max_tokens"),
+        ({"model": "starter", "messages": HI, "response_format": {"type": "json_object"}}, 501, "response_format"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("stream", [False, True])
@@ -181,7 +198,57 @@ async def test_a_client_that_leaves_ends_the_reply(http: httpx.AsyncClient, desk
     while not scripted(desk).finished and time.monotonic() - start < 5:
         await asyncio.sleep(0.02)
     assert list(scripted(desk).finished) == ["cancelled"]
-    assert desk.journal.turn(1).finish_reason == "cancelled"
+    assert (await recorded(desk)).finish_reason == "cancelled"
+
+
+async def test_a_client_that_leaves_before_its_turn_is_not_served(http: httpx.AsyncClient, desk: Desk) -> None:
+    engine = scripted(desk)
+    engine.delay = 2.0
+    body = {"model": "starter", "messages": HI, "stream": True}
+    start = time.monotonic()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(http.post("/v1/chat/completions", json=body), 0.5)
+    while not engine.finished:
+        await asyncio.sleep(0.02)
+    assert time.monotonic() - start < 1.8
+    assert (await recorded(desk)).reply == ""
+
+
+async def test_null_is_the_same_as_leaving_out(http: httpx.AsyncClient) -> None:
+    optional = (
+        "stream",
+        "stream_options",
+        "temperature",
+        "top_p",
+        "max_tokens",
+        "stop",
+        "seed",
+        "n",
+        "logprobs",
+        "tools",
+        "variables",
+    )
+    body = {"model": "starter", "messages": HI, **dict.fromkeys(optional)}
+    assert (await http.post("/v1/chat/completions", json=body)).status_code == 200
+
+
+async def test_unknown_routes_have_openais_shape(http: httpx.AsyncClient) -> None:
+    reply = await http.get("/v1/nothing")
+    assert reply.status_code == 404
+    assert "/v1/models" in reply.json()["error"]["message"]
+
+
+async def test_a_fault_of_ours_is_told_in_openais_shape(
+    http: httpx.AsyncClient, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr(desk.engine, "stream", fail)
+    reply = await http.post("/v1/chat/completions", json={"model": "starter", "messages": HI})
+    assert reply.status_code == 500
+    assert reply.json()["error"]["type"] == "server_error"
+    assert "secret" not in reply.text
 
 
 async def test_another_hosts_name_is_refused(http: httpx.AsyncClient) -> None:
@@ -208,18 +275,3 @@ async def test_both_pages_answer(http: httpx.AsyncClient) -> None:
         assert config["run_history"] is False
         assert config["analytics_enabled"] is False
         assert not [d["api_name"] for d in config["dependencies"] if d["api_visibility"] == "public"]
-
-
-@pytest.mark.skipif(
-    not (ROOT / ".." / "shared" / "bench" / "load.py").exists(), reason="the load client lies beside the checkout"
-)
-async def test_the_load_client_runs_against_it(address: str) -> None:
-    import sys
-
-    client = await asyncio.create_subprocess_exec(
-        sys.executable, str(ROOT / ".." / "shared" / "bench" / "load.py"), address, "starter", "--chats", "2", "--tokens", "8",
-        "--rounds", "1", "--json", stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    out, _ = await client.communicate()
-    assert client.returncode == 0
-    assert json.loads(out)["tokens"] == 2 * 8

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import queue
 import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bot.base import Base
 from bot.errors import EngineError, NotAvailable, Overloaded
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass
+@dataclass(eq=False)
 class _Request:
     """One reply under way: what is asked, where pieces go, and the flag that ends it."""
 
@@ -50,26 +49,24 @@ class LocalEngine:
 
     def __init__(self, base: Base, dtype: str = "auto", threads: int = 0, max_queue: int = 32) -> None:
         self._base, self._dtype, self._threads, self._max_queue = base, dtype, threads, max_queue
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._model: Model | None = None
-        self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self._jobs: set[Future[Any]] = set()
+        self._requests: set[_Request] = set()
         self._closed = False
+        self._lock = threading.Lock()
 
-    def _submit(self, job: Callable[[], None]) -> None:
-        with self._starting:
+    def _submit(self, job: Callable[[], T]) -> Future[T]:
+        """Run `job` on the model's thread, in turn."""
+        with self._lock:
             if self._closed:
                 raise EngineError("The engine is shut down.", "Start the server again.")
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="model", daemon=True)
-                self._thread.start()
-        if self._jobs.qsize() >= self._max_queue:
-            raise Overloaded(f"{self._max_queue} replies are waiting already.", "Try again in a few seconds.")
-        self._jobs.put(job)
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            job()
+            if sum(not waiting.running() for waiting in self._jobs) >= self._max_queue:
+                raise Overloaded(f"{self._max_queue} replies are waiting already.", "Try again in a few seconds.")
+            future = self._thread.submit(job)
+            self._jobs.add(future)
+        future.add_done_callback(self._jobs.discard)
+        return future
 
     def _loaded(self) -> Model:
         if self._model is None:
@@ -84,16 +81,7 @@ class LocalEngine:
 
     async def _call(self, call: Callable[[Model], T]) -> T:
         """`call(model)` on the model's thread."""
-        future: Future[T] = Future()
-
-        def job() -> None:
-            try:
-                future.set_result(call(self._loaded()))
-            except Exception as error:
-                future.set_exception(error)
-
-        self._submit(job)
-        return await asyncio.wrap_future(future)
+        return await asyncio.wrap_future(self._submit(lambda: call(self._loaded())))
 
     async def load(self) -> str:
         def describe(model: Model) -> str:
@@ -106,7 +94,8 @@ class LocalEngine:
         self, messages: Sequence[Message], mix: Mix, sampling: Sampling, seed: int
     ) -> AsyncGenerator[Piece, None]:
         request = _Request(messages, mix, sampling, seed, asyncio.get_running_loop())
-        self._submit(lambda: self._run(request))
+        job = self._submit(lambda: self._run(request))
+        self._requests.add(request)
         try:
             while True:
                 piece = await request.pieces.get()
@@ -117,10 +106,10 @@ class LocalEngine:
                     return
         finally:
             request.cancelled.set()
+            job.cancel()
+            self._requests.discard(request)
 
     def _run(self, request: _Request) -> None:
-        if request.cancelled.is_set():
-            return
         try:
             generate(self._loaded(), request)
         except Exception as error:
@@ -143,9 +132,12 @@ class LocalEngine:
         return model is None or self.count(messages) + min(reply, model.context // 4) <= model.context
 
     async def close(self) -> None:
-        with self._starting:
+        with self._lock:
             self._closed = True
-            self._jobs.put(None)
+        for request in list(self._requests):
+            request.cancelled.set()
+            request.send(Piece("", "cancelled", Usage()))
+        await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
 
 
 def generate(model: Model, request: _Request) -> None:

@@ -14,7 +14,7 @@ from contextlib import aclosing
 
 from bot.agent import Answer
 from bot.desk import Desk
-from bot.errors import Forbidden
+from bot.errors import BotError, Forbidden, NotFound
 from bot.journal.models import TurnRecord
 from bot.limits import MAX_MESSAGES
 from bot.types import Message, Turn, content_hash
@@ -40,9 +40,11 @@ class Chats:
         return content_hash(self._place, person.id)[:32] if self._place else person.id
 
     async def current(self, person: Person, conversation: str) -> str:
-        """The conversation that a tab is in, else the person's latest, else a new one."""
-        if conversation:
-            await asyncio.to_thread(self.desk.journal.check_owner, conversation, self._owner(person))
+        """The conversation that a tab is in where it is this person's, else the person's latest, else a new one."""
+        try:
+            await self.turns(person, conversation)
+        except NotFound:
+            conversation = ""
         return conversation or await self.latest(person) or await self.begin(person)
 
     async def latest(self, person: Person) -> str:
@@ -52,19 +54,28 @@ class Chats:
     async def begin(self, person: Person) -> str:
         """A conversation without turns: a new one, unless the latest has none yet."""
         latest = await self.latest(person)
-        if latest and not await self.turns(latest):
+        if latest and not await self.turns(person, latest):
             return latest
         return await asyncio.to_thread(self.desk.journal.start, self._owner(person))
 
-    async def turns(self, conversation: str) -> list[TurnRecord]:
-        return await asyncio.to_thread(self.desk.journal.turns, conversation) if conversation else []
+    async def turns(self, person: Person, conversation: str) -> list[TurnRecord]:
+        """Raises NotFound where the conversation is somebody else's."""
+        owner = self._owner(person)
+        return await asyncio.to_thread(self.desk.journal.turns, conversation, owner) if conversation else []
 
-    async def settled(self, conversation: str) -> list[TurnRecord]:
+    async def shown(self, person: Person, conversation: str) -> list[TurnRecord]:
+        """What may be shown beside an error: nothing of a conversation that is somebody else's."""
+        try:
+            return await self.turns(person, conversation)
+        except BotError:
+            return []
+
+    async def settled(self, person: Person, conversation: str) -> list[TurnRecord]:
         """The turns, after the one under way has ended: Stop and a refresh end it a moment later."""
         if done := self._running.get(conversation):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(done.wait(), SETTLING)
-        return await self.turns(conversation)
+        return await self.turns(person, conversation)
 
     async def ask(self, turn: Turn, answer: Answer) -> AsyncGenerator[str, None]:
         """The reply so far, again and again. Closing this ends the generation; the journal gets the turn either way."""

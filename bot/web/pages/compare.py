@@ -132,7 +132,7 @@ class Compare:
             half = len(values) // 2
             name = collection if on and collection else ""
             specs = dict(zip(SIDES, (Setup.spec(values[:half], name), Setup.spec(values[half:], name)), strict=True))
-            earlier = history(await self.chats.turns(await self.chats.latest(person))) if with_history else ()
+            earlier = history(await self.chats.turns(person, await self.chats.latest(person))) if with_history else ()
             yield self._busy(text)
             found = await self.desk.knowledge.search(text, name, self.desk.settings.passages) if name else None
             messages = (*earlier, Message("user", text))

@@ -115,7 +115,7 @@ class Console:
         person = require(request, "operator")
         titles = await asyncio.to_thread(self._titles)
         conversation = await self.chats.latest(person)
-        turns = await self.chats.settled(conversation)
+        turns = await self.chats.settled(person, conversation)
         first = titles[0][1] if titles else ""
         return {
             self.scenario: gr.update(choices=titles, value=first or None),
@@ -186,17 +186,17 @@ class Console:
             check_text(text)
             spec = Setup.spec(values, collection if on and collection else "")
             conversation = await self.chats.current(person, conversation)
-            turns = await self.chats.turns(conversation)
+            turns = await self.chats.turns(person, conversation)
             shown = bubbles(turns, staff=True)
             yield self._busy(conversation, [*shown, *under_way(text, "")])
             messages = (*(history(turns) if heard else ()), Message("user", text))
             turn = ask(spec, messages, seed, temperature, conversation)
             async for reply in self.chats.ask(turn, Answer()):
                 yield {self.chat: [*shown, *under_way(text, reply)]}
-            yield self._idle(conversation, await self.chats.turns(conversation))
+            yield self._idle(conversation, await self.chats.turns(person, conversation))
         except Exception as error:
             told = in_words(error)
-            turns = await self.chats.turns(conversation)
+            turns = await self.chats.shown(person, conversation)
             yield {**self._idle(conversation, turns), self.notice: notice(told, "bad"), self.box: text}
 
     @spoken
@@ -204,12 +204,12 @@ class Console:
         """What the journal kept of the reply that was stopped."""
         person = require(request, "operator")
         conversation = await self.chats.current(person, conversation)
-        return self._idle(conversation, await self.chats.settled(conversation))
+        return self._idle(conversation, await self.chats.settled(person, conversation))
 
     @spoken
     async def begin(self, request: gr.Request, conversation: str) -> Update:
         person = require(request, "operator")
-        await self.chats.settled(conversation)
+        await self.chats.settled(person, conversation)
         return {**self._idle(await self.chats.begin(person), []), self.box: ""}
 
     @spoken
@@ -217,14 +217,14 @@ class Console:
         """Only turns of this conversation are shown, whatever the browser asks for."""
         person = require(request, "operator")
         conversation = await self.chats.current(person, conversation)
-        found = [t for t in await self.chats.turns(conversation) if t.id == turn]
+        found = [t for t in await self.chats.turns(person, conversation) if t.id == turn]
         return inspect_turn(found[0]) if found else EMPTY
 
     @spoken
     async def pick_message(self, request: gr.Request, event: gr.SelectData, conversation: str) -> Update:
         person = require(request, "operator")
         conversation = await self.chats.current(person, conversation)
-        turns = await self.chats.turns(conversation)
+        turns = await self.chats.turns(person, conversation)
         place = event.index[0] if isinstance(event.index, (list, tuple)) else event.index
         if not 0 <= place // 2 < len(turns):
             return {self.turn: gr.skip()}

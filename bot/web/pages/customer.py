@@ -96,7 +96,7 @@ class CustomerPage:
         """Title, openings, and the conversation that this browser was in."""
         person = require(request, "customer")
         conversation = await self.chats.latest(person)
-        turns = await self.chats.settled(conversation)
+        turns = await self.chats.settled(person, conversation)
         company, openings = await asyncio.to_thread(self._words)
         buttons = [gr.update(value=text, visible=bool(text)) for text in openings]
         return {
@@ -131,17 +131,17 @@ class CustomerPage:
         try:
             check_text(text)
             conversation = await self.chats.current(person, conversation)
-            turns = await self.chats.turns(conversation)
+            turns = await self.chats.turns(person, conversation)
             shown = bubbles(turns)
             yield self._busy(conversation, [*shown, *under_way(text, "")])
             turn = Turn((*history(turns), Message("user", text)), self.desk.settings.agent, conversation=conversation)
             async for reply in self.chats.ask(turn, Answer()):
                 yield {self.chat: [*shown, *under_way(text, reply)]}
-            yield self._idle(conversation, bubbles(await self.chats.turns(conversation)))
+            yield self._idle(conversation, bubbles(await self.chats.turns(person, conversation)))
         except Exception as error:
             told = in_words(error)
             yield {
-                **self._idle(conversation, bubbles(await self.chats.turns(conversation))),
+                **self._idle(conversation, bubbles(await self.chats.shown(person, conversation))),
                 self.notice: notice(told, "bad"),
                 self.box: text,
             }
@@ -151,12 +151,12 @@ class CustomerPage:
         """What the journal kept of the reply that was stopped."""
         person = require(request, "customer")
         conversation = await self.chats.current(person, conversation)
-        return self._idle(conversation, bubbles(await self.chats.settled(conversation)))
+        return self._idle(conversation, bubbles(await self.chats.settled(person, conversation)))
 
     @spoken
     async def begin(self, request: gr.Request, conversation: str) -> Update:
         person = require(request, "customer")
-        await self.chats.settled(conversation)
+        await self.chats.settled(person, conversation)
         return {**self._idle(await self.chats.begin(person), []), self.box: ""}
 
     def _busy(self, conversation: str, shown: list[dict[str, Any]]) -> Update:

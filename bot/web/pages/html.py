@@ -60,12 +60,12 @@ def sources(passages: Sequence[dict[str, Any]]) -> str:
 def said(text: str) -> str:
     """A customer's words as they were typed, as Markdown that changes nothing in them."""
     short = text if len(text) <= SHOWN else f"{text[:SHOWN]} … ({len(text):,} characters)"
-    return _ACTIVE.sub(r"\\\1", escape(short, quote=False))
+    return _LINE_START.sub(r"\1\\\2", _ACTIVE.sub(r"\\\1", escape(short, quote=False)))
 
 
 def reply_markdown(text: str) -> str:
     """A model's reply as Markdown that can neither bring HTML nor fetch an image from elsewhere."""
-    return escape(text, quote=False).replace("![", "[")
+    return re.sub(r"!+(?=\[)", "", escape(text, quote=False))
 
 
 def milliseconds(value: float) -> str:
@@ -93,7 +93,9 @@ def figures(turn: TurnRecord) -> str:
     return " · ".join([*parts, speed(turn)] if speed(turn) else parts)
 
 
-_ACTIVE = re.compile(r"([\\`*_\[\]~|#])")
+_ACTIVE = re.compile(r"([\\`*_\[\]~|#!])")
+_LINE_START = re.compile(r"^(\s*\d*)([-+=.)])", re.MULTILINE)
+"""Lists, rules and underlined headings begin a line."""
 _WORD = re.compile(r"\{\w+\}|\s+|\w+|[^\w\s]")
 
 

@@ -15,7 +15,7 @@ import gradio as gr
 from bot.desk import Desk
 from bot.errors import AdapterError, BotError, InvalidMessage
 from bot.types import AgentSpec
-from bot.web.pages.html import STATES, notice, state_of
+from bot.web.pages.html import notice, state_of
 
 ROWS = 8
 """Adapters that can be ticked: as many as a mix takes. The rows are a fixed pool, so that no message overtakes a redraw."""
@@ -153,7 +153,7 @@ class Setup:
         state = state_of([name for name in mix if name in names], agent.prompt)
         return [
             names,
-            state if state in STATES else "base",
+            state,
             gr.update(choices=list(parts.prompts), value=prompt),
             gr.update(choices=parts.prompts.get(prompt or "", []), value=pointer),
             *ticks, *versions, *weights,
