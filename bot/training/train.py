@@ -39,14 +39,16 @@ def train(recipe_path: Path, desk: Rooms, overrides: Sequence[str] = (), progres
     `overrides` are like "epochs=2". Raises DataError for a recipe or transcripts that cannot be used, TrainingError for
     a result that is not finite or no better than the base; no version is made then.
     """
-    from bot.training import lora, trainer
-    from bot.training.material import gather
-
     progress = progress or Quiet()
     started = time.perf_counter()
     recipe = read_recipe(recipe_path, overrides)
     name = check_name("adapter", recipe_path.resolve().parent.name)
     prompt = desk.prompts.get(recipe.prompt)
+
+    # After what is quickly checked: torch takes seconds to import.
+    from bot.training import lora, trainer
+    from bot.training.material import gather
+
     tokenizer = _prepare(desk, recipe)
     material = wait_for(lambda: gather(recipe_path.parent / recipe.data, recipe, prompt, desk, tokenizer, progress))
     model = lora.attach(desk.base, recipe)
