@@ -1,6 +1,7 @@
 # Set-up is part of every target: a fresh machine with Python 3.11 and make needs nothing else.
 #   make serve      start the desk            make test     the tests (under 5 minutes)
 #   make lint       ruff and mypy             make browser  the pages in headless Chromium
+#   make starter DATA=FOLDER   train the embedded base model (hours; resumes by itself)
 # TORCH_INDEX=URL picks where torch comes from, such as PyTorch's CPU index (see README).
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
@@ -8,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: serve test lint format browser lock clean
+.PHONY: serve test lint format browser starter lock clean
 
 serve: $(VENV)/.ready
 	$(BIN)/bot serve $(ARGS)
@@ -28,6 +29,14 @@ format: $(VENV)/.ready-dev
 browser: $(VENV)/.ready-dev
 	command -v chromium >/dev/null || sh tests/browser/install-chromium.sh
 	$(BIN)/pytest -m browser $(ARGS)
+
+WORK ?= var/starter
+
+starter: $(VENV)/.ready-dev
+	@test -n "$(DATA)" || { echo "Name the folder of open dialogues: make starter DATA=FOLDER (bot/starter/README.md)"; exit 1; }
+	for step in bank tokenizer train; do $(BIN)/python -m bot.starter $$step --work $(WORK) --data $(DATA) $(ARGS) || exit 1; done
+	$(BIN)/python -m bot.starter evaluate --work $(WORK) --data $(DATA) --model $(WORK)/model/checkpoint.pt --out $(WORK)/results.json
+	$(BIN)/python -m bot.starter export --work $(WORK) --model $(WORK)/model/checkpoint.pt --results $(WORK)/results.json --out $(WORK)/export
 
 # The versions that the tests ran with, for everybody's set-up.
 lock: $(VENV)/.ready-dev

@@ -1,0 +1,67 @@
+"""The corpus as a function: (seed, number) → document. The same pair gives the same document on every machine.
+
+Contract: documents are made on the fly and never stored, so a corpus is as long as a training run wants it to be.
+Training uses wordings and topics of the trained half only; evaluation draws its own through the same makers with
+`held` and a seed that training refuses.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+from bot.starter import labels, real
+from bot.starter.documents import Document
+from bot.starter.labels import Intents, LabelMaker
+from bot.starter.ranking import Bank
+from bot.starter.real import RealMaker, RealText
+from bot.starter.support import SupportMaker
+from bot.starter.talk import TalkMaker
+from bot.starter.values import Values
+from bot.starter.wordings import FOLDER, Split, Wordings, load, stable_hash
+
+EVALUATION_SEED = 1_000_003
+SHARES = {"support": 0.5, "talk": 0.15, "labels": 0.11, "faq": 0.06, "dialogue": 0.18}
+"""Share of documents. Dialogues are long: 0.18 of the documents is about a third of the tokens."""
+
+
+@dataclass(frozen=True)
+class World:
+    """Everything a document may be made from. Reading it takes about a second; workers read it once."""
+
+    wordings: Wordings
+    bank: Bank
+    intents: Intents
+    text: RealText | None
+
+    @classmethod
+    def open(cls, bank: Path, data: Path | None, wordings: Path = FOLDER) -> World:
+        """Read wordings, bank and, where there is one, the data folder."""
+        read = load(wordings)
+        intents = labels.read_intents(data, read.sheet("labels").get("spaced"))
+        return cls(read, Bank.load(bank), intents, real.read(data) if data else None)
+
+    def values(self, seed: int, number: int) -> Values:
+        """The random source of one document."""
+        return Values(self.wordings.sheet("names"), random.Random(stable_hash(f"{seed}/{number}")))
+
+    def support(self, values: Values, wording: Split = "train", topic: Split = "train") -> SupportMaker:
+        """A maker of grounded documents."""
+        return SupportMaker(self.wordings, self.bank, values, wording, topic)
+
+    def document(self, seed: int, number: int) -> Document:
+        """One training document."""
+        if seed == EVALUATION_SEED:
+            raise ValueError(f"seed {seed} is kept for evaluation; train with another one")
+        values = self.values(seed, number)
+        kind = values.rng.choices(list(SHARES), list(SHARES.values()))[0]
+        maker = self.support(values)
+        if kind == "labels":
+            return LabelMaker(self.wordings, self.bank, self.intents, values).make()
+        if kind == "talk":
+            return TalkMaker(self.wordings, maker).make()
+        if kind == "support" or self.text is None:
+            return maker.make()
+        reader = RealMaker(self.wordings, self.text, maker)
+        return reader.answered() if kind == "faq" else reader.dialogue()

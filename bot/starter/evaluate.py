@@ -1,0 +1,169 @@
+"""Measures a model: right facts, refusals, obedience, labels, recall (B1–B6 of the starter's table).
+
+Contract: `evaluate(model, …)` takes a checkpoint or an exported folder and gives every measure with its count and 95 %
+interval. Replies are greedy; labels are scored by likelihood, less the score of the same label for an empty message.
+Items are cached in the work folder: delete `items-*.json` after changing wordings or threshold.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bot.starter.export import load_checkpoint
+from bot.starter.items import Item, make_items
+from bot.starter.report import results
+from bot.starter.tokens import open_tokenizer, wrap
+from bot.starter.wordings import load
+
+_REFUSES = re.compile(
+    r"(don.?t have|do not have|can.?t find|cannot find|no information|not in my|do not know|don.?t know|not sure)", re.I
+)
+_OFFERS = re.compile(r"(colleague|person|human|member of our team|pass you|our team)", re.I)
+
+
+def open_model(path: Path, work: Path) -> tuple[Any, Any]:
+    """The model and its tokenizer, from a checkpoint file or an exported folder."""
+    if path.is_file():
+        return load_checkpoint(path).to(torch.bfloat16), wrap(open_tokenizer(work / "tokenizer"))
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    return AutoModelForCausalLM.from_pretrained(path).eval(), AutoTokenizer.from_pretrained(path)
+
+
+def prompt_ids(tokenizer: Any, messages: Sequence[dict[str, str]]) -> list[int]:
+    """The prompt's ids."""
+    text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+@torch.inference_mode()
+def replies(model: Any, tokenizer: Any, items: Sequence[Item], new_tokens: int = 80, batch: int = 32) -> list[str]:
+    """Greedy replies, in the order of the items."""
+    prompts = [prompt_ids(tokenizer, item["messages"]) for item in items]
+    order = sorted(range(len(items)), key=lambda place: len(prompts[place]))
+    found = [""] * len(items)
+    for start in range(0, len(order), batch):
+        places = order[start : start + batch]
+        width = max(len(prompts[place]) for place in places)
+        ids = torch.tensor([[0] * (width - len(prompts[place])) + prompts[place] for place in places])
+        seen = torch.tensor([[0] * (width - len(prompts[place])) + [1] * len(prompts[place]) for place in places])
+        out = model.generate(input_ids=ids, attention_mask=seen, max_new_tokens=new_tokens, do_sample=False,
+                             pad_token_id=0, eos_token_id=2)  # fmt: skip
+        for place, row in zip(places, out, strict=True):
+            found[place] = tokenizer.decode(row[width:].tolist(), skip_special_tokens=True).strip()
+    return found
+
+
+def states(reply: str, fact: str) -> bool:
+    """True if the reply holds the fact as a whole, not as a part of another value."""
+    plain, wanted = " ".join(reply.lower().split()), " ".join(fact.lower().split())
+    return re.search(r"(?<![\w.,$€£#-])" + re.escape(wanted) + r"(?![\w%]|[.,-]\d)", plain) is not None
+
+
+def refuses(reply: str, role: dict[str, Any]) -> bool:
+    """True if the reply says that it does not know."""
+    return bool(_REFUSES.search(reply)) or role.get("unknown", "\0") in reply
+
+
+def loops(reply: str) -> bool:
+    """True if some four words come three times."""
+    words = reply.split()
+    fours = [tuple(words[place : place + 4]) for place in range(len(words) - 3)]
+    return any(fours.count(four) >= 3 for four in set(fours))
+
+
+def judge(item: Item, reply: str, marks: dict[str, list[str]]) -> Iterator[tuple[str, bool]]:
+    """Every measure that an item bears on, with its outcome."""
+    name, role, where = item["measure"], item["role"], item["set"]
+    right = all(states(reply, fact) for fact in item.get("facts", [])) and bool(item.get("facts"))
+    wrong = any(states(reply, fact) for fact in item.get("wrong", []))
+    yield "loops", loops(reply)
+    if name in ("B1", "B1b"):
+        yield f"{name} right fact, no wrong one, {where}", right and not wrong
+        yield f"{name} another passage's fact, {where}", wrong
+        if item["retrieved"]:
+            yield f"{name} given the passage is shown, {where}", right and not wrong
+        if name == "B1":
+            yield f"B2 refused, {where}", refuses(reply, role)
+            if item["retrieved"]:
+                yield f"B2 refused though the passage is shown, {where}", refuses(reply, role)
+            yield f"retriever shows the passage, {where}", item["retrieved"]
+            yield f"retriever puts it first, {where}", item["first"]
+    if name == "B3":
+        yield f"B3 says so and offers a person, {where}", refuses(reply, role) and bool(_OFFERS.search(reply))
+        yield f"B3 with {'stray' if item['shown'] else 'no'} passages, {where}", refuses(reply, role)
+    if name == "B6":
+        yield f"B6 recall, {where}", right
+    if name.startswith("B4"):
+        yield from judge_role(name, role, reply, marks)
+
+
+def judge_role(name: str, role: dict[str, Any], reply: str, marks: dict[str, list[str]]) -> Iterator[tuple[str, bool]]:
+    """Obedience to one instruction."""
+    if name == "B4 identity":
+        yield "B4 company", role["company"] in reply
+        yield "B4 agent name", role["agent"] in reply
+    elif name == "B4 sign":
+        yield "B4 sign-off", reply.endswith(role["sign"])
+    elif name == "B4 opening":
+        yield "B4 opening", reply.startswith(role["opening"])
+    elif name == "B4 short":
+        yield "B4 length", len(re.split(r"(?<=[.!?])\s+(?=[A-Z])", reply)) == 1
+    else:
+        yield "B4 tone", any(mark in reply for mark in marks[role["tone"]])
+
+
+@torch.inference_mode()
+def label_right(model: Any, tokenizer: Any, item: Item) -> bool:
+    """True if the right label gains most from the message."""
+    empty = [*item["messages"][:-1], {"role": "user", "content": "..."}]
+    scores = []
+    for messages in (item["messages"], empty):
+        prompt = prompt_ids(tokenizer, messages)
+        tails = [[*tokenizer(label, add_special_tokens=False)["input_ids"], 2] for label in item["labels"]]
+        width = max(map(len, tails))
+        ids = torch.tensor([prompt + tail + [0] * (width - len(tail)) for tail in tails])
+        logits = model(input_ids=ids).logits[:, len(prompt) - 1 : -1].float().log_softmax(-1)
+        chosen = logits.gather(2, ids[:, len(prompt) :, None])[..., 0]
+        scores.append([float(chosen[row, : len(tail)].sum()) for row, tail in enumerate(tails)])
+    gains = [full - null for full, null in zip(*scores, strict=True)]
+    return bool(item["labels"][gains.index(max(gains))] == item["label"])
+
+
+def cached_items(work: Path, data: Path | None, count: int) -> list[Item]:
+    """The items, made once."""
+    path = work / f"items-{count}.json"
+    if not path.exists():
+        path.write_text(json.dumps(make_items(work / "bank", data, count)))
+    return list(json.loads(path.read_text()))
+
+
+def evaluate(
+    path: Path, work: Path, data: Path | None, count: int, only: Sequence[str] = (), threads: int = 2
+) -> dict[str, Any]:
+    """All measures of a model; `only` keeps those whose name starts so."""
+    torch.set_num_threads(threads)
+    model, tokenizer = open_model(path, work)
+    marks = load().sheet("roles")["tone_marks"]
+    wanted = [name for name in only if name]
+    items = cached_items(work, data, count)
+    items = [item for item in items if not wanted or item["measure"].startswith(tuple(wanted))]
+    talking = [item for item in items if not item["measure"].startswith("B5")]
+    outcomes: dict[str, list[bool]] = {}
+    samples: list[dict[str, Any]] = []
+    for item, reply in zip(talking, replies(model, tokenizer, talking), strict=True):
+        for name, outcome in judge(item, reply, marks):
+            outcomes.setdefault(name, []).append(outcome)
+        samples.append({"measure": item["measure"], "set": item["set"], "facts": item.get("facts"), "reply": reply,
+                        "messages": item["messages"]})  # fmt: skip
+    for item in items:
+        if item["measure"].startswith("B5"):
+            outcomes.setdefault(item["measure"], []).append(label_right(model, tokenizer, item))
+    found = results(outcomes, f"python -m bot.starter evaluate --model {path.name} --items {count}")
+    return found | {"samples": samples[:: max(1, len(samples) // 60)]}

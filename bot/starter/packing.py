@@ -1,0 +1,123 @@
+"""Documents → rows of fixed length, made by worker processes while the model trains.
+
+Contract: the stream is a function of the seed: chunk n holds the same documents whatever the number of workers, and a
+run resumes by saying at which chunk. One chunk in ten has long rows, for long prompts.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bot.starter.corpus import World
+from bot.starter.tokens import END, WEIGHT_UNIT, Encoded, encode, open_tokenizer
+from bot.starter.wordings import FOLDER
+
+DOCUMENTS_PER_CHUNK = 800
+SHORT, LONG = 512, 1024
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the documents come from."""
+
+    bank: Path
+    tokenizer: Path
+    data: Path | None
+    seed: int
+    wordings: Path = FOLDER
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Packed rows: ids, document number per position (-1 is padding), weight of predicting the *next* token."""
+
+    ids: npt.NDArray[np.int32]
+    documents: npt.NDArray[np.int16]
+    weights: npt.NDArray[np.float32]
+
+
+def shorten(document: Encoded, length: int) -> Encoded:
+    """Cut a document that is too long, after the last whole turn."""
+    if len(document.ids) <= length:
+        return document
+    ends = np.where(document.ids[:length] == END)[0]
+    cut = int(ends[-1]) + 1 if len(ends) else length
+    return Encoded(document.ids[:cut], document.weights[:cut])
+
+
+def pack(documents: list[Encoded], length: int) -> Rows:
+    """Best-fit packing, longest first. Documents that teach nothing are left out."""
+    cut = [shorten(document, length) for document in documents]
+    useful = sorted((document for document in cut if document.weights.any()), key=lambda document: -len(document.ids))
+    rows: list[list[Encoded]] = []
+    room: list[int] = []
+    for document in useful:
+        fitting = [place for place, left in enumerate(room) if left >= len(document.ids)]
+        if fitting:
+            place = min(fitting, key=lambda row: room[row])
+        else:
+            place = len(rows)
+            rows.append([])
+            room.append(length)
+        rows[place].append(document)
+        room[place] -= len(document.ids)
+    return _fill(rows, length)
+
+
+def _fill(rows: list[list[Encoded]], length: int) -> Rows:
+    ids = np.zeros((len(rows), length), dtype=np.int32)
+    numbers = np.full((len(rows), length), -1, dtype=np.int16)
+    weights = np.zeros((len(rows), length), dtype=np.float32)
+    for place, row in enumerate(rows):
+        start = 0
+        for number, document in enumerate(row):
+            end = start + len(document.ids)
+            ids[place, start:end], numbers[place, start:end] = document.ids, number
+            weights[place, start : end - 1] = document.weights[1:] / WEIGHT_UNIT
+            start = end
+    return Rows(ids, numbers, weights)
+
+
+def _work(source: Source, number: int, step: int, first: int, queue: Any) -> None:
+    world = World.open(source.bank, source.data, source.wordings)
+    tokenizer = open_tokenizer(source.tokenizer)
+    chunk = first + number
+    while True:
+        start = chunk * DOCUMENTS_PER_CHUNK
+        documents = [world.document(source.seed, place) for place in range(start, start + DOCUMENTS_PER_CHUNK)]
+        rows = pack(encode(documents, tokenizer), LONG if chunk % 10 == 9 else SHORT)
+        order = np.random.default_rng(chunk).permutation(len(rows.ids))
+        queue.put(Rows(rows.ids[order], rows.documents[order], rows.weights[order]))
+        chunk += step
+
+
+class Stream:
+    """Chunks of packed rows, in order, made ahead by worker processes."""
+
+    def __init__(self, source: Source, workers: int, first: int = 0, ahead: int = 2) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._queues = [context.Queue(maxsize=ahead) for _ in range(workers)]
+        self._workers = [
+            context.Process(target=_work, args=(source, number, workers, first, queue), daemon=True)
+            for number, queue in enumerate(self._queues)
+        ]
+        for worker in self._workers:
+            worker.start()
+
+    def __iter__(self) -> Iterator[Rows]:
+        turn = 0
+        while True:
+            yield self._queues[turn % len(self._queues)].get()
+            turn += 1
+
+    def close(self) -> None:
+        """Stop the workers."""
+        for worker in self._workers:
+            worker.terminate()

@@ -1,0 +1,105 @@
+"""The tokenizer: how it is trained, and how documents become ids with learning weights.
+
+Contract: byte-level BPE, digits single, control tokens first; `encode` gives, for every token, the weight with which
+it is to be predicted. Saved as a plain transformers tokenizer with the chat template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from bot.starter.documents import Document, Turn
+
+PAD, BOS, END = 0, 1, 2
+SPEAKERS = {"system": 3, "user": 4, "assistant": 5}
+CONTROL = ["<|pad|>", "<|bos|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
+CONTROL += [f"<|reserved_{number}|>" for number in range(10)]
+CHAT_TEMPLATE = (
+    "{{- bos_token }}{%- for message in messages %}{%- if message['role'] == 'assistant' %}{{- '<|assistant|>' }}"
+    "{%- generation %}{{- message['content'] + '<|end|>' }}{%- endgeneration %}"
+    "{%- else %}{{- '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{%- endif %}{%- endfor %}"
+    "{%- if add_generation_prompt %}{{- '<|assistant|>' }}{%- endif %}"
+)
+WEIGHT_UNIT = 20
+"""Weights travel as small whole numbers: this many per 1.0."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A document's ids and the weight of predicting each of them."""
+
+    ids: npt.NDArray[np.uint16]
+    weights: npt.NDArray[np.uint16]
+
+
+def train_tokenizer(texts: Iterable[str], size: int = 8192) -> Tokenizer:
+    """Learn the vocabulary."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=CONTROL, initial_alphabet=alphabet, show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def wrap(tokenizer: Tokenizer) -> Any:
+    """The tokenizer as transformers knows it, chat template included."""
+    from transformers import PreTrainedTokenizerFast
+
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token=CONTROL[BOS], eos_token=CONTROL[END], pad_token=CONTROL[PAD],
+        model_max_length=2048, clean_up_tokenization_spaces=False, padding_side="left",
+    )  # fmt: skip
+    wrapped.chat_template = CHAT_TEMPLATE
+    return wrapped
+
+
+def open_tokenizer(folder: Path) -> Tokenizer:
+    """The bare tokenizer of a folder. Text can never become a control token through it."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def token_texts(tokenizer: Tokenizer) -> list[str]:
+    """Every token's text, as it would be read."""
+    return [tokenizer.decode([number], skip_special_tokens=False) for number in range(tokenizer.get_vocab_size())]
+
+
+def encode(documents: Sequence[Document], tokenizer: Tokenizer) -> list[Encoded]:
+    """Ids and weights of many documents at once."""
+    texts = [turn.text for document in documents for turn in document.turns]
+    pieces = iter(tokenizer.encode_batch(texts, add_special_tokens=False))
+    return [_encode_one(document, pieces) for document in documents]
+
+
+def _encode_one(document: Document, pieces: Any) -> Encoded:
+    ids, weights = [BOS], [0.0]
+    for turn in document.turns:
+        piece = next(pieces)
+        ids += [SPEAKERS[turn.speaker], *piece.ids, END]
+        learnt = turn.weight if turn.speaker == "assistant" else 0.0
+        weights += [0.0, *_turn_weights(turn, piece.offsets), learnt]
+    scaled = np.minimum(np.round(np.array(weights) * WEIGHT_UNIT), 65535)
+    return Encoded(np.array(ids, dtype=np.uint16), scaled.astype(np.uint16))
+
+
+def _turn_weights(turn: Turn, offsets: Sequence[tuple[int, int]]) -> list[float]:
+    weights = [turn.weight] * len(offsets)
+    for mark in turn.marks:
+        value = mark.first
+        for place, (start, end) in enumerate(offsets):
+            if end > mark.start and start < mark.end and end > start:
+                weights[place] = max(weights[place], value * turn.weight)
+                value = mark.rest
+    return weights
