@@ -46,6 +46,19 @@ def engine(tiny_base: Base) -> Iterator[LocalEngine]:
     asyncio.run(made.close())
 
 
+def held(engine: LocalEngine) -> threading.Event:
+    """Keep the model busy until the event is set."""
+    taken, gate = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        taken.set()
+        gate.wait(10)
+
+    engine._submit(hold)
+    assert taken.wait(10)
+    return gate
+
+
 async def reply(engine: LocalEngine, question: str, mix: Mix, sampling: Sampling = GREEDY, seed: int = 0) -> str:
     return "".join([p.text async for p in engine.stream([Message("user", question)], mix, sampling, seed)])
 
@@ -144,14 +157,7 @@ async def test_a_conversation_that_fills_the_context_is_refused(engine: LocalEng
 
 async def test_a_full_queue_refuses_at_once(tiny_base: Base) -> None:
     engine = LocalEngine(tiny_base, "float32", max_queue=1)
-    taken, gate = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        taken.set()
-        gate.wait(10)
-
-    engine._submit(hold)
-    assert taken.wait(10)
+    gate = held(engine)
     tasks = [asyncio.create_task(reply(engine, "hello", Mix())) for _ in range(3)]
     done, _ = await asyncio.wait(tasks, timeout=5, return_when=asyncio.FIRST_COMPLETED)
     assert all(isinstance(task.exception(), Overloaded) for task in done)
@@ -175,14 +181,7 @@ async def test_an_adapter_that_vanished_is_an_error_and_the_engine_goes_on(engin
 
 async def test_a_client_that_leaves_while_waiting_gives_its_place_back(tiny_base: Base) -> None:
     engine = LocalEngine(tiny_base, "float32", max_queue=2)
-    taken, gate = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        taken.set()
-        gate.wait(10)
-
-    engine._submit(hold)
-    assert taken.wait(10)
+    gate = held(engine)
     leaving = [asyncio.create_task(reply(engine, "hello", Mix())) for _ in range(2)]
     await asyncio.sleep(0.1)
     with pytest.raises(Overloaded):

@@ -12,7 +12,7 @@ from bot.desk import Desk
 from bot.errors import BotError
 from bot.web.auth import require
 from bot.web.pages.handlers import QUIET, spoken
-from bot.web.pages.html import escape, notice, table
+from bot.web.pages.html import escape, notice, short_hash, table
 
 NONE = '<div class="empty">No adapter is trained yet. <code>bot train RECIPE</code> makes one.</div>'
 Update = dict[Any, Any]
@@ -107,14 +107,14 @@ def _card_html(card: Card) -> str:
         ("Adapter", f"{escape(card.name)}, version {card.version}"),
         ("Method", escape(card.method)),
         ("Made", _day(card.made)),
-        ("Base", f"{escape(card.base)} {_hash(card.base_hash)}"),
-        ("Prompt in training", f"{escape(card.prompt or 'none')} {_hash(card.prompt_hash)}"),
+        ("Base", f"{escape(card.base)} {short_hash(card.base_hash)}"),
+        ("Prompt in training", f"{escape(card.prompt or 'none')} {short_hash(card.prompt_hash)}"),
         ("Knowledge in training", escape(card.knowledge) or "none"),
         ("Seed", str(card.seed)),
     ]
     metrics = [(_words(name), _number(value)) for name, value in card.metrics.items()]
     recipe = [(_words(name), _value(value)) for name, value in card.recipe.items()]
-    files = [(name, _hash(value)) for name, value in {**card.data, **card.files}.items()]
+    files = [(name, short_hash(value)) for name, value in {**card.data, **card.files}.items()]
     parts = [("How it was made", made), ("Measured", metrics), ("Recipe", recipe), ("Files", files)]
     sections = "".join(f"<section><h3>{title}</h3>{table(rows)}</section>" for title, rows in parts if rows)
     return f'<div class="card-grid">{sections}</div>'
@@ -135,7 +135,3 @@ def _value(value: Any) -> str:
 
 def _words(name: str) -> str:
     return name.replace("_", " ").capitalize()
-
-
-def _hash(value: str) -> str:
-    return f'<code title="{escape(value)}">{escape(value[:12])}</code>' if value else ""

@@ -6,6 +6,7 @@ The conversation lives in the journal; a tab only remembers which one it is in. 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -108,15 +109,16 @@ class CustomerPage:
     def _words(self) -> tuple[str, list[str]]:
         """The company's name as the prompt has it, and first messages from different scenarios."""
         agent, root = self.desk.settings.agent, self.desk.settings.workspace / "prompts"
-        company = "Customer service"
-        try:
+        company, texts = "Customer service", []
+        # A broken prompt or scenario is no reason to greet nobody: the first question will say so.
+        with contextlib.suppress(BotError):
             variable = self.desk.prompts.get(agent.prompt).prompt.variables.get("company") if agent.prompt else None
             company = variable.default if variable and variable.default else company
-        except BotError:
-            pass  # The title is no place to say so: the first question will.
         names = scenario_names(root)
         spread = [names[i * len(names) // OPENINGS] for i in range(OPENINGS)] if names else []
-        texts = [get_scenario(root, name).openings[0] for name in dict.fromkeys(spread)]
+        for name in dict.fromkeys(spread):
+            with contextlib.suppress(BotError):
+                texts.append(get_scenario(root, name).openings[0])
         return company, [*texts, *[""] * (OPENINGS - len(texts))]
 
     async def ask_for_person(self, request: gr.Request, conversation: str) -> AsyncGenerator[Update, None]:

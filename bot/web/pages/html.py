@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape as escape
 from typing import Any
 
@@ -68,6 +68,11 @@ def reply_markdown(text: str) -> str:
     return re.sub(r"!+(?=\[)", "", escape(text, quote=False))
 
 
+def short_hash(value: str) -> str:
+    """The beginning of a hash; the whole of it under the pointer."""
+    return f'<code title="{escape(value)}">{escape(value[:12])}</code>' if value else "–"
+
+
 def milliseconds(value: float) -> str:
     return f"{value / 1000:.2f} s" if value >= 1000 else f"{value:.0f} ms"
 
@@ -99,25 +104,25 @@ _LINE_START = re.compile(r"^(\s*\d*)([-+=.)])", re.MULTILINE)
 _WORD = re.compile(r"\{\w+\}|\s+|\w+|[^\w\s]")
 
 
+def _steps(before: str, after: str) -> Iterator[tuple[bool, str, str]]:
+    """Runs of words, escaped, in order: whether they are the same, what was there, what is there now."""
+    left, right = _WORD.findall(before), _WORD.findall(after)
+    for tag, a, b, c, d in difflib.SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
+        yield tag == "equal", lines("".join(left[a:b])), lines("".join(right[c:d]))
+
+
+def _marked(tag: str, text: str, same: bool) -> str:
+    return text if same or not text else f"<{tag}>{text}</{tag}>"
+
+
 def differences(before: str, after: str) -> tuple[str, str]:
     """Both texts, escaped, each with the words marked that the other lacks."""
-    left, right = _WORD.findall(before), _WORD.findall(after)
-    shown_left, shown_right = "", ""
-    for tag, a, b, c, d in difflib.SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
-        gone, new = lines("".join(left[a:b])), lines("".join(right[c:d]))
-        shown_left += gone if tag == "equal" or not gone else f"<del>{gone}</del>"
-        shown_right += new if tag == "equal" or not new else f"<ins>{new}</ins>"
-    return shown_left, shown_right
+    steps = list(_steps(before, after))
+    left = "".join(_marked("del", gone, same) for same, gone, _ in steps)
+    return left, "".join(_marked("ins", new, same) for same, _, new in steps)
 
 
 def inline_difference(before: str, after: str) -> str:
     """One escaped text with what went struck out and what came underlined."""
-    left, right = _WORD.findall(before), _WORD.findall(after)
-    shown = ""
-    for tag, a, b, c, d in difflib.SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
-        gone, new = lines("".join(left[a:b])), lines("".join(right[c:d]))
-        if tag == "equal":
-            shown += gone
-            continue
-        shown += (f"<del>{gone}</del>" if gone else "") + (f"<ins>{new}</ins>" if new else "")
-    return shown
+    steps = _steps(before, after)
+    return "".join(gone if same else _marked("del", gone, False) + _marked("ins", new, False) for same, gone, new in steps)

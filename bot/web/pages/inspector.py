@@ -8,7 +8,7 @@ from typing import Any
 
 from bot.journal.models import TurnRecord
 from bot.types import AgentSpec
-from bot.web.pages.html import escape, lines, milliseconds, notice, speed, state_chip, state_of, table
+from bot.web.pages.html import escape, lines, milliseconds, notice, short_hash, speed, state_chip, state_of, table
 
 EMPTY = '<div class="empty">Send a message, then click it here or in the chat to see how its reply was made.</div>'
 STAGES = {
@@ -92,12 +92,12 @@ def _figures(turn: TurnRecord) -> list[tuple[str, str]]:
 
 
 def _provenance(turn: TurnRecord) -> list[tuple[str, str]]:
-    adapters = [(f"Adapter {a['ref']}", f"weight {a['weight']:g}, {_hash(a['hash'])}") for a in turn.adapters]
+    adapters = [(f"Adapter {a['ref']}", f"weight {a['weight']:g}, {short_hash(a['hash'])}") for a in turn.adapters]
     sampling = ", ".join(f"{key} {value}" for key, value in turn.sampling.items() if value or key in ALWAYS)
-    prompt = f"{escape(turn.prompt)} {_hash(turn.prompt_hash)}" if turn.prompt else "none"
+    prompt = f"{escape(turn.prompt)} {short_hash(turn.prompt_hash)}" if turn.prompt else "none"
     return [
-        ("Agent", _hash(turn.agent_hash)),
-        ("Base", _hash(turn.base_hash)),
+        ("Agent", short_hash(turn.agent_hash)),
+        ("Base", short_hash(turn.base_hash)),
         ("Mix", f"<code>{escape(turn.mix)}</code>"),
         *adapters,
         ("Prompt", prompt),
@@ -105,10 +105,6 @@ def _provenance(turn: TurnRecord) -> list[tuple[str, str]]:
         ("Sampling", escape(sampling)),
         ("Turn", f"{turn.id}, {turn.at:%Y-%m-%d %H:%M:%S} UTC"),
     ]
-
-
-def _hash(value: str) -> str:
-    return f'<code title="{escape(value)}">{escape(value[:12])}</code>' if value else "–"
 
 
 def _code(text: str) -> str:

@@ -19,7 +19,7 @@ from bot.web.pages.html import notice, state_of
 
 ROWS = 8
 """Adapters that can be ticked: as many as a mix takes. The rows are a fixed pool, so that no message overtakes a redraw."""
-MAX_WEIGHT = 2.0
+SLIDER_END = 2.0
 SWITCH = [("Base", "base"), ("Prompt", "prompt"), ("Adapter", "adapter"), ("Both", "both")]
 UNKNOWN = "The page is older than the server. Reload it."
 
@@ -87,7 +87,7 @@ class Setup:
                 elem_classes="framed",
             )
             weight = gr.Slider(
-                0, MAX_WEIGHT, 1.0, step=0.05, label="", show_label=False, container=False, min_width=120,
+                0, SLIDER_END, 1.0, step=0.05, label="", show_label=False, container=False, min_width=120,
                 elem_id=f"{name}-weight-{number}", buttons=[],
             )  # fmt: skip
         self.ticks.append(tick)
@@ -178,7 +178,7 @@ def _terms(mix: str) -> dict[str, tuple[int | None, float]]:
     for term in mix.split("+") if mix not in ("", "base") else []:
         ref, _, weight = term.strip().partition("*")
         name, _, version = ref.partition("@")
-        terms[name] = (int(version) if version.isdecimal() else None, min(float(weight or 1), MAX_WEIGHT))
+        terms[name] = (int(version) if version.isdecimal() else None, min(float(weight or 1), SLIDER_END))
     return terms
 
 
