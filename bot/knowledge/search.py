@@ -77,11 +77,12 @@ class KnowledgeBase:
             key = self._key(collection)
             if not await asyncio.to_thread(self._store.size, key):
                 passages = await asyncio.to_thread(self._read, collection)
-                older = await self._kept(collection)
-                await self._write(key, passages, progress)
                 # The one before stays, for whoever is searching it at this moment.
-                for old in older[:-1]:
-                    await asyncio.to_thread(self._store.delete, old)
+                keep = {key, *(await self._kept(collection))[-1:]}
+                await self._write(key, passages, progress)
+                for old in await asyncio.to_thread(self._store.keys):
+                    if old.rpartition(".")[0] == collection and old not in keep:
+                        await asyncio.to_thread(self._store.delete, old)
             return key
 
     async def _kept(self, collection: str) -> list[str]:

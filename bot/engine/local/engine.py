@@ -61,7 +61,8 @@ class LocalEngine:
         with self._lock:
             if self._closed:
                 raise EngineError("The engine is shut down.", "Start the server again.")
-            if sum(not waiting.running() for waiting in self._jobs) >= self._max_queue:
+            # A copy: the model's thread takes finished jobs out of the set at any moment.
+            if sum(not other.running() for other in list(self._jobs)) >= self._max_queue:
                 raise Overloaded(f"{self._max_queue} replies are waiting already.", "Try again in a few seconds.")
             future = self._thread.submit(job)
             self._jobs.add(future)
