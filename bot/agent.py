@@ -22,6 +22,7 @@ from bot.journal.journal import Exchange, Journal
 from bot.knowledge.search import KnowledgeBase
 from bot.limits import MAX_RENDERED, check_messages, check_sampling
 from bot.prompts.library import PromptLibrary, PromptVersion
+from bot.prompts.reasoning import ReasoningFilter
 from bot.prompts.render import check_size, render, size_of
 from bot.types import Engine, FinishReason, Message, Mix, Passage, Piece, Sampling, Turn, Usage, content_hash
 
@@ -30,9 +31,11 @@ log = logging.getLogger("bot")
 
 @dataclass
 class Answer:
-    """A reply and what it rests on; complete once the stream has ended. `turn_id` is the journal's."""
+    """A reply and what it rests on; complete once the stream has ended. `turn_id` is the journal's, `reasoning` is for
+    staff alone."""
 
     reply: str = ""
+    reasoning: str = ""
     finish_reason: FinishReason = "cancelled"
     passages: tuple[Passage, ...] = ()
     usage: Usage = Usage()
@@ -65,6 +68,7 @@ class Agent(Runnable[Turn, Answer]):
             mix, prompt = await asyncio.to_thread(self._resolve, turn, exchange)
             sampling = _sampling(prompt, turn)
             exchange.sampling = {"seed": turn.seed, **{f.name: getattr(sampling, f.name) for f in fields(sampling)}}
+            screen = ReasoningFilter() if prompt and prompt.prompt.technique == "chain-of-thought" else None
             clock.lap("resolve_ms")
             found = await self._search(turn)
             exchange.passages = answer.passages = found or ()
@@ -74,16 +78,20 @@ class Agent(Runnable[Turn, Answer]):
             async with aclosing(self.engine.stream(exchange.messages, mix, sampling, turn.seed)) as pieces:
                 async for piece in pieces:
                     clock.first("first_token_ms")
-                    exchange.reply += piece.text
                     exchange.finish_reason = piece.finish_reason or exchange.finish_reason
                     exchange.usage = piece.usage or exchange.usage
-                    yield piece
+                    shown = screen.shown(piece) if screen else piece
+                    exchange.reasoning = screen.reasoning.strip() if screen else ""
+                    if shown:
+                        exchange.reply += shown.text
+                        yield shown
         except Exception as error:
             exchange.finish_reason, exchange.error = "error", str(error)
             raise
         finally:
             clock.total("total_ms")
-            answer.reply, answer.finish_reason, answer.usage = exchange.reply, exchange.finish_reason, exchange.usage
+            answer.reply, answer.reasoning = exchange.reply, exchange.reasoning
+            answer.finish_reason, answer.usage = exchange.finish_reason, exchange.usage
             answer.turn_id = await self._record(exchange)
 
     def _resolve(self, turn: Turn, exchange: Exchange) -> tuple[Mix, PromptVersion | None]:

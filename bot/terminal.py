@@ -90,6 +90,10 @@ class Chat:
             if answer.reply:
                 self._put()
                 self._messages = (*messages, Message("assistant", answer.reply))
+        if not answer.reply.strip():
+            self._say("  the reply was empty")
+        if answer.reasoning:
+            self._say(f"  reasoning, not part of the reply: {answer.reasoning}")
         if self._spec.knowledge and not answer.passages:
             self._say("  no article matches")
         for passage in answer.passages:

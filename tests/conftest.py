@@ -58,6 +58,15 @@ def workspace(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def steps(workspace: Path) -> str:
+    """A prompt of that workspace that asks for hidden reasoning."""
+    support = (workspace / "prompts" / "support" / "v1.yaml").read_text()
+    (workspace / "prompts" / "steps").mkdir()
+    (workspace / "prompts" / "steps" / "v1.yaml").write_text(support.replace("zero-shot", "chain-of-thought"))
+    return "steps@1"
+
+
+@pytest.fixture
 def settings(workspace: Path) -> Settings:
     return load(workspace=workspace, engine="scripted", threshold=0.2)
 

@@ -174,3 +174,48 @@ async def test_a_reply_whose_record_fails_is_still_a_reply(desk: Desk, monkeypat
 def test_synchronous_batches_run(desk: Desk) -> None:
     answers = desk.agent.batch([asked(f"When is the help desk open on weekdays? {n}") for n in range(4)])
     assert all(answer.passages for answer in answers)
+
+
+REASONED = "<think>Asked: hours. [1] says it.</think> From 9:00 to 17:00."
+
+
+async def test_reasoning_is_recorded_and_not_shown(desk: Desk, steps: str) -> None:
+    engine_of(desk).enqueue(REASONED)
+    answer = Answer()
+    turn = asked("When is the help desk open?", AgentSpec("", steps, "articles"))
+    shown = [piece async for piece in desk.agent.answer(turn, answer)]
+    assert "".join(piece.text for piece in shown) == answer.reply == "From 9:00 to 17:00."
+    assert answer.reasoning == "Asked: hours. [1] says it."
+    assert shown[-1].finish_reason == "stop"
+    assert answer.usage.completion_tokens == len(REASONED.split())
+    recorded = desk.journal.turn(answer.turn_id)
+    assert (recorded.reply, recorded.reasoning) == (answer.reply, answer.reasoning)
+
+
+async def test_reasoning_that_never_ends_leaves_an_empty_reply(desk: Desk, steps: str) -> None:
+    engine_of(desk).enqueue(REASONED)
+    answer = Answer()
+    turn = asked("hours?", AgentSpec("", steps), sampling={"max_tokens": 3})
+    shown = [piece async for piece in desk.agent.answer(turn, answer)]
+    assert [(piece.text, piece.finish_reason) for piece in shown] == [("", "length")]
+    assert (answer.reply, answer.reasoning) == ("", "Asked: hours. [1]")
+
+
+async def test_a_reader_who_leaves_during_the_reasoning_is_recorded(desk: Desk, steps: str) -> None:
+    engine_of(desk).delay = 0.05
+    engine_of(desk).enqueue("<think>" + "word " * 50)
+    task = asyncio.create_task(desk.agent.ainvoke(asked("hello", AgentSpec("", steps))))
+    await asyncio.sleep(0.5)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    turn = desk.journal.turn(1)
+    assert (turn.reply, turn.finish_reason) == ("", "cancelled")
+    assert turn.reasoning.startswith("word word")
+
+
+async def test_other_techniques_pass_tags_on(desk: Desk) -> None:
+    engine_of(desk).enqueue(REASONED, REASONED)
+    for spec in (AgentSpec("", "support@1"), AgentSpec()):
+        answer = await desk.agent.ainvoke(asked("hello", spec))
+        assert (answer.reply, answer.reasoning) == (REASONED, "")

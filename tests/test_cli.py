@@ -27,6 +27,15 @@ def test_a_pipe_gets_the_reply_on_stdout_and_nothing_else(workspace: Path) -> No
     assert done.stdout.startswith(b"[base] 2 messages")
 
 
+def test_reasoning_goes_to_stderr(workspace: Path, steps: str) -> None:
+    asked = b"<think>Asked: parcel.</think> Where is my parcel?"
+    done = bot("chat", *SCRIPTED, "--prompt", steps, workspace=workspace, stdin=asked)
+    assert done.returncode == 0, done.stderr
+    assert b"Where is my parcel?" in done.stdout
+    assert b"Asked" not in done.stdout
+    assert b"not part of the reply: Asked: parcel." in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "stdin", "says"),
     [

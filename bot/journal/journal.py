@@ -38,6 +38,7 @@ class Exchange:
     messages: Sequence[Message] = ()
     passages: Sequence[Passage] = ()
     reply: str = ""
+    reasoning: str = ""
     finish_reason: FinishReason = "cancelled"
     error: str = ""
     usage: Usage = Usage()
@@ -104,6 +105,7 @@ class Journal:
                 number=taken.scalar_subquery() + 1,
                 question=_storable(exchange.question),
                 reply=exchange.reply,
+                reasoning=exchange.reasoning,
                 finish_reason=exchange.finish_reason,
                 error=_storable(exchange.error),
                 agent_hash=exchange.agent_hash,

@@ -43,6 +43,8 @@ class TurnRecord(Base):
     at: Mapped[datetime.datetime] = mapped_column(default=now)
     question: Mapped[str] = mapped_column(Text)
     reply: Mapped[str] = mapped_column(Text)
+    reasoning: Mapped[str] = mapped_column(Text, default="")
+    """What the model wrote for itself; customers and later turns never get it."""
     finish_reason: Mapped[str] = mapped_column(String(16))
     error: Mapped[str] = mapped_column(Text, default="")
     agent_hash: Mapped[str] = mapped_column(String(64), index=True)

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import inspect
+from sqlalchemy import create_engine, inspect
 
 from bot.errors import Conflict, JournalError, NotFound
-from bot.journal.database import open_database
+from bot.journal.database import alembic_config, open_database
 from bot.journal.journal import Exchange, Journal
 from bot.journal.models import Base
 
@@ -116,6 +116,26 @@ def test_migrations_make_exactly_the_models(url: str) -> None:
         columns = {column["name"]: column["nullable"] for column in found.get_columns(table.name)}
         assert columns == {column.name: column.nullable for column in table.columns}
     engine.dispose()
+
+
+def test_turns_of_an_older_schema_are_kept(url: str) -> None:
+    from alembic import command
+
+    path = url.removeprefix("sqlite:///")
+    Path(path).parent.mkdir()
+    old = create_engine(url)
+    command.upgrade(alembic_config(old), "0001")
+    old.dispose()
+    with sqlite3.connect(path) as connection:
+        connection.execute("INSERT INTO conversations VALUES ('c', 'someone', '2026-11-20')")
+        names = [row[1] for row in connection.execute("PRAGMA table_info(turns)")]
+        known = {"conversation_id": "c", "number": 1, "at": "2026-11-20 00:00:00", "question": "hello", "reply": "hi"}
+        values = [known.get(name, "[]" if name != "id" else 1) for name in names]
+        connection.execute(f"INSERT INTO turns VALUES ({', '.join('?' * len(names))})", values)
+    connection.close()
+    journal = Journal(url)
+    assert [(t.reply, t.reasoning) for t in journal.turns("c", "someone")] == [("hi", "")]
+    journal.close()
 
 
 def test_sqlite_is_in_wal_mode(journal: Journal, url: str) -> None:

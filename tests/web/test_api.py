@@ -117,6 +117,17 @@ async def test_a_whole_reply_carries_usage(client: openai.AsyncOpenAI, desk: Des
     assert reply.usage.total_tokens == reply.usage.prompt_tokens + 2
 
 
+async def test_reasoning_stays_inside(http: httpx.AsyncClient, desk: Desk, steps: str) -> None:
+    body = {"model": "starter", "messages": HI, "prompt": steps}
+    for stream in (False, True):
+        scripted(desk).enqueue("<think>a secret</think> Hi there.")
+        reply = await http.post("/v1/chat/completions", json={**body, "stream": stream})
+        assert reply.status_code == 200
+        assert "Hi " in reply.text
+        assert "secret" not in reply.text
+        assert "think>" not in reply.text
+
+
 async def test_prompt_and_knowledge_are_additive(client: openai.AsyncOpenAI, desk: Desk) -> None:
     await client.chat.completions.create(
         model="starter", messages=[{"role": "user", "content": "When is the help desk open on weekdays?"}],

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from bot.desk import Desk
 from bot.engine.scripted import ScriptedEngine
+from bot.types import AgentSpec
 from bot.web.auth import COOKIE, new_token
 from bot.web.pages.customer import CustomerPage
 from bot.web.pages.html import escape, reply_markdown, said
+from bot.web.pages.inspector import inspect_turn
 
 
 def browser() -> Any:
@@ -32,6 +34,13 @@ async def last(updates: Any) -> dict[Any, Any]:
     async for update in updates:
         found = update
     return found
+
+
+def contents(chat: list[dict[str, Any]]) -> str:
+    """Everything in a chat's messages, also what stands in components."""
+    whole = [message["content"] for message in chat]
+    parts = [part for content in whole for part in (content if isinstance(content, list) else [content])]
+    return "\n".join(part if isinstance(part, str) else str(getattr(part, "value", part)) for part in parts)
 
 
 async def test_nobody_sees_another_browsers_conversation(page: CustomerPage) -> None:
@@ -68,6 +77,25 @@ async def test_history_reaches_the_agent_from_the_journal(page: CustomerPage, de
     await last(page.send(mine, "second question", conversation))
     assert isinstance(desk.engine, ScriptedEngine)
     assert [m.content for m in desk.engine.calls[-1].messages if m.role == "user"] == ["first question", "second question"]
+
+
+async def test_reasoning_is_for_staff_alone(page: CustomerPage, desk: Desk, steps: str) -> None:
+    desk.settings = desk.settings.model_copy(update={"agent": AgentSpec("", steps)})
+    assert isinstance(desk.engine, ScriptedEngine)
+    desk.engine.enqueue("<think>a secret <b></think> Hi there.", "<think>a secret that never ends", "Bye.")
+    mine = browser()
+    updates = [update async for update in page.send(mine, "first", "")]
+    conversation = updates[-1][page.conversation]
+    updates += [update async for update in page.send(mine, "second", conversation)]
+    assert "Hi there." in str(updates)
+    assert "The reply was empty." in contents(updates[-1][page.chat])
+    assert "secret" not in "".join(contents(update[page.chat]) for update in updates if page.chat in update)
+    await last(page.send(mine, "third", conversation))
+    assert not any("secret" in message.content for message in desk.engine.calls[-1].messages)
+    assert "Reasoning" in inspect_turn(desk.journal.turn(1))
+    assert "a secret &lt;b&gt;" in inspect_turn(desk.journal.turn(1))
+    assert "a secret that never ends" in inspect_turn(desk.journal.turn(2))
+    assert "Reasoning" not in inspect_turn(desk.journal.turn(3))
 
 
 @given(text=st.text(max_size=60), bangs=st.integers(1, 4))

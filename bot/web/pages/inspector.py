@@ -1,4 +1,5 @@
-"""One turn laid open: the prompt as sent, passages with scores, tokens, timings and what it was made with."""
+"""One turn laid open: the prompt as sent, passages with scores, the reasoning that its customer did not get, tokens,
+timings and what it was made with. For staff."""
 
 from __future__ import annotations
 
@@ -35,6 +36,7 @@ def inspect_turn(turn: TurnRecord) -> str:
         notice(turn.error, "bad"),
         _section("Prompt as sent", _messages(turn.messages), f"{len(turn.messages)} messages", is_open=True),
         _section("Passages", _passages(turn), str(len(turn.passages)), is_open=True),
+        _reasoning(turn),
         _section("Tokens and timings", table(_figures(turn)), is_open=True),
         _section("Made with", table(_provenance(turn))),
         _section("The same in a terminal", _code(command(_spec(turn), turn.question, turn.sampling))),
@@ -77,6 +79,12 @@ def _passages(turn: TurnRecord) -> str:
         f'<div>{lines(p["text"])}<p class="id">{escape(p["id"])}</p></div></details>'
         for p in turn.passages
     )
+
+
+def _reasoning(turn: TurnRecord) -> str:
+    """Folded, and only where there is any."""
+    shown = f'<div class="reasoning">{lines(turn.reasoning)}</div>'
+    return _section("Reasoning", shown, "not shown to the customer") if turn.reasoning else ""
 
 
 def _figures(turn: TurnRecord) -> list[tuple[str, str]]:
