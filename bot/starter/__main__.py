@@ -140,7 +140,7 @@ def parser() -> argparse.ArgumentParser:
     loop = steps.choices["train"]
     for name, kind, default in (
         ("tokens", float, 100.0), ("stop", float, 1e9), ("minutes", float, 1e9), ("batch", int, 8192),
-        ("hidden", int, 320), ("layers", int, 7), ("heads", int, 4), ("feed", int, 896), ("nice", int, 0),
+        ("hidden", int, 256), ("layers", int, 7), ("heads", int, 4), ("feed", int, 768), ("nice", int, 0),
         ("workers", int, 1), ("meaning", float, 0.6), ("circuit", int, 1), ("device", str, "cpu"),
     ):  # fmt: skip
         loop.add_argument(f"--{name}", type=kind, default=default)

@@ -1,4 +1,4 @@
-"""Measures a model: right facts, refusals, obedience, labels, recall (B1–B6 of the starter's table).
+"""Measures a model: right facts, refusals, obedience, labels, recall, loops (B1–B8 of the starter's table).
 
 Contract: `evaluate(model, …)` takes a checkpoint or an exported folder and gives every measure with its count and 95 %
 interval. Replies are greedy; labels are scored by likelihood, less the score of the same label for an empty message.
@@ -24,6 +24,8 @@ from bot.starter.wordings import load
 _REFUSES = re.compile(
     r"(don.?t have|do not have|can.?t find|cannot find|no information|not in my|do not know|don.?t know|not sure)", re.I
 )
+_SAMPLED = 500
+"""Replies that are drawn at a temperature, for loops."""
 _OFFERS = re.compile(r"(colleague|person|human|member of our team|pass you|our team)", re.I)
 
 
@@ -43,8 +45,9 @@ def prompt_ids(tokenizer: Any, messages: Sequence[dict[str, str]]) -> list[int]:
 
 
 @torch.inference_mode()
-def replies(model: Any, tokenizer: Any, items: Sequence[Item], new_tokens: int = 80, batch: int = 32) -> list[str]:
-    """Greedy replies, in the order of the items."""
+def replies(model: Any, tokenizer: Any, items: Sequence[Item], temperature: float = 0.0, batch: int = 32) -> list[str]:
+    """Replies in the order of the items; temperature 0 is greedy."""
+    how = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
     prompts = [prompt_ids(tokenizer, item["messages"]) for item in items]
     order = sorted(range(len(items)), key=lambda place: len(prompts[place]))
     found = [""] * len(items)
@@ -53,8 +56,8 @@ def replies(model: Any, tokenizer: Any, items: Sequence[Item], new_tokens: int =
         width = max(len(prompts[place]) for place in places)
         ids = torch.tensor([[0] * (width - len(prompts[place])) + prompts[place] for place in places])
         seen = torch.tensor([[0] * (width - len(prompts[place])) + [1] * len(prompts[place]) for place in places])
-        out = model.generate(input_ids=ids, attention_mask=seen, max_new_tokens=new_tokens, do_sample=False,
-                             pad_token_id=0, eos_token_id=2)  # fmt: skip
+        out = model.generate(input_ids=ids, attention_mask=seen, max_new_tokens=80, pad_token_id=0, eos_token_id=2,
+                             **how)  # fmt: skip
         for place, row in zip(places, out, strict=True):
             found[place] = tokenizer.decode(row[width:].tolist(), skip_special_tokens=True).strip()
     return found
@@ -101,22 +104,37 @@ def judge(item: Item, reply: str, marks: dict[str, list[str]]) -> Iterator[tuple
     if name == "B6":
         yield f"B6 recall, {where}", right
     if name.startswith("B4"):
-        yield from judge_role(name, role, reply, marks)
+        for want in item["want"]:
+            yield f"B4 {_CALLED.get(want, 'tone')}", obeys(want, role, reply, marks)
 
 
-def judge_role(name: str, role: dict[str, Any], reply: str, marks: dict[str, list[str]]) -> Iterator[tuple[str, bool]]:
-    """Obedience to one instruction."""
-    if name == "B4 identity":
-        yield "B4 company", role["company"] in reply
-        yield "B4 agent name", role["agent"] in reply
-    elif name == "B4 sign":
-        yield "B4 sign-off", reply.endswith(role["sign"])
-    elif name == "B4 opening":
-        yield "B4 opening", reply.startswith(role["opening"])
-    elif name == "B4 short":
-        yield "B4 length", len(re.split(r"(?<=[.!?])\s+(?=[A-Z])", reply)) == 1
-    else:
-        yield "B4 tone", any(mark in reply for mark in marks[role["tone"]])
+_CALLED = {"company": "company", "name": "agent name", "sign": "sign-off", "opening": "opening", "short": "length"}
+
+
+def obeys(want: str, role: dict[str, Any], reply: str, marks: dict[str, list[str]]) -> bool:
+    """True if a reply does what one instruction asks; a name of a tone stands for that tone."""
+    if want == "company":
+        return role["company"] in reply
+    if want == "name":
+        return role["agent"] in reply
+    if want == "sign":
+        return reply.endswith(role["sign"])
+    if want == "opening":
+        return reply.startswith(role["opening"])
+    if want == "short":
+        body = reply.removesuffix(role.get("sign", "")).strip()
+        return len(re.split(r"(?<=[.!?])\s+(?=[A-Z])", body)) == 1
+    return any(mark in reply for mark in marks[want])
+
+
+def judge_pairs(items: Sequence[Item], said: Sequence[str], marks: dict[str, list[str]]) -> list[bool]:
+    """B7: for every pair of roles, whether both replies do all that their own role asks."""
+    pairs: dict[int, bool] = {}
+    for item, reply in zip(items, said, strict=True):
+        if "pair" in item:
+            own = all(obeys(want, item["role"], reply, marks) for want in item["want"])
+            pairs[item["pair"]] = pairs.get(item["pair"], True) and own
+    return list(pairs.values())
 
 
 @torch.inference_mode()
@@ -151,19 +169,23 @@ def evaluate(
     torch.set_num_threads(threads)
     model, tokenizer = open_model(path, work)
     marks = load().sheet("roles")["tone_marks"]
-    wanted = [name for name in only if name]
-    items = cached_items(work, data, count)
-    items = [item for item in items if not wanted or item["measure"].startswith(tuple(wanted))]
+    wanted = tuple(name for name in only if name)
+    items = [item for item in cached_items(work, data, count) if not wanted or item["measure"].startswith(wanted)]
     talking = [item for item in items if not item["measure"].startswith("B5")]
+    said = replies(model, tokenizer, talking)
     outcomes: dict[str, list[bool]] = {}
-    samples: list[dict[str, Any]] = []
-    for item, reply in zip(talking, replies(model, tokenizer, talking), strict=True):
+    for item, reply in zip(talking, said, strict=True):
         for name, outcome in judge(item, reply, marks):
             outcomes.setdefault(name, []).append(outcome)
-        samples.append({"measure": item["measure"], "set": item["set"], "facts": item.get("facts"), "reply": reply,
-                        "messages": item["messages"]})  # fmt: skip
+    outcomes["B7 each of two roles obeyed"] = judge_pairs(talking, said, marks)
+    if not wanted or "B8" in wanted:
+        some = talking[:: max(1, len(talking) // _SAMPLED)][:_SAMPLED]
+        outcomes["B8 loops at T = 0.7"] = [loops(reply) for reply in replies(model, tokenizer, some, temperature=0.7)]
     for item in items:
         if item["measure"].startswith("B5"):
             outcomes.setdefault(item["measure"], []).append(label_right(model, tokenizer, item))
-    found = results(outcomes, f"python -m bot.starter evaluate --model {path.name} --items {count}")
+    samples = [{"measure": item["measure"], "set": item["set"], "facts": item.get("facts"), "reply": reply,
+                "messages": item["messages"]} for item, reply in zip(talking, said, strict=True)]  # fmt: skip
+    measured = {name: found for name, found in outcomes.items() if found}
+    found = results(measured, f"python -m bot.starter evaluate --model {path.name} --items {count}")
     return found | {"samples": samples[:: max(1, len(samples) // 60)]}

@@ -52,19 +52,20 @@ class ItemMaker:
         return [Passage(statements[place].title, (statements[place],)) for place in order[:count]]
 
     def question(self, maker: SupportMaker, known: bool) -> tuple[list[Statement], Question]:
-        """A shelf and a question that it answers, or does not."""
+        """A shelf and a question that it answers with a value that can be checked, or does not answer."""
         while True:
             statements, missing = maker.shelf.make(5)
-            if known:
-                return statements, maker.ask(maker.values.pick(statements))
-            if missing:
+            valued = [statement for statement in statements if statement.answers()]
+            if known and valued:
+                return statements, maker.ask(maker.values.pick(valued))
+            if not known and missing:
                 return statements, maker.values.pick(missing)
 
     def fact_item(self, name: str, known: bool, shuffle: bool = False, want: Sequence[str] = (), measure: str = "") -> Item:
         """One question over retrieved passages."""
         maker = self.support(*SETS[name])
         statements, question = self.question(maker, known)
-        role = maker.roles.make(want=want or {"agent"})
+        role = maker.roles.make(want={"agent", *want})
         typed = maker.message(question.text)
         passages = self.retrieve(typed, statements)
         if shuffle:
@@ -74,10 +75,28 @@ class ItemMaker:
             typed = maker.message(question.text)
             passages = self.retrieve(typed, statements)
         facts = facts_of(question, passages)
-        item = {"measure": measure, "set": name, "facts": facts["facts"], "wrong": facts["wrong"],
+        item = {"measure": measure, "set": name, "want": list(want), "facts": facts["facts"], "wrong": facts["wrong"],
                 "fact": question.fact.id, "retrieved": facts["kind"] == "answer", "shown": len(passages),
                 "first": find_answer(question, passages[:1]) is not None, "role": _role(role)}  # fmt: skip
         return item | {"messages": _messages([maker.head(role, passages), user(typed)])}
+
+    def pair_items(self, measure: str) -> list[Item]:
+        """One message and its passages under two roles, each with two demands of its own."""
+        maker = self.support("held", "train")
+        passages: list[Passage] = []
+        while not passages:
+            statements, question = self.question(maker, True)
+            typed = maker.message(question.text)
+            passages = self.retrieve(typed, statements)
+        found = []
+        for demands in maker.values.rng.sample(
+            [("sign", "short"), ("opening", "formal"), ("sign", "friendly"), ("opening",)], 2
+        ):
+            role = maker.roles.make(want={"agent", *demands})
+            messages = _messages([maker.head(role, passages), user(typed)])
+            found.append({"measure": measure, "set": "two roles", "want": demands, "role": _role(role), "pair": self.number,
+                          "messages": messages})  # fmt: skip
+        return found
 
     def identity_item(self, name: str, measure: str) -> Item:
         """Who are you: the company and the agent's name."""
@@ -86,7 +105,7 @@ class ItemMaker:
         talk = TalkMaker(self.world.wordings, maker)
         asked = maker.message(talk.line(talk.talk["who"]["say"], "who", {"co": role.company, "ag": role.agent or ""}))
         messages = _messages([maker.head(role, []), user(asked)])
-        return {"measure": measure, "set": name, "role": _role(role), "messages": messages}
+        return {"measure": measure, "set": name, "want": ["company", "name"], "role": _role(role), "messages": messages}
 
     def label_item(self, shots: int, measure: str) -> Item:
         """One message, four labels that training never saw."""
@@ -137,9 +156,10 @@ def make_items(bank: Path, data: Path | None, count: int) -> list[Item]:
                   (maker.fact_item, {"name": name, "known": False, "measure": "B3"})]  # fmt: skip
     plans.append((maker.fact_item, {"name": "trained wording", "known": True, "measure": "B1"}))
     for want in ("sign", "opening", "short", "formal", "friendly", "caring"):
-        plan = {"name": "held wording", "known": True, "want": ("agent", want), "measure": f"B4 {want}"}
+        plan = {"name": "held wording", "known": True, "want": (want,), "measure": f"B4 {want}"}
         plans.append((maker.fact_item, plan))
     plans.append((maker.identity_item, {"name": "held wording", "measure": "B4 identity"}))
     plans += [(maker.label_item, {"shots": shots, "measure": f"B5 {shots}-shot"}) for shots in (0, 1)]
     plans += [(maker.recall_item, {"measure": "B6", "reference": reference}) for reference in (False, True)]
-    return [make(**plan) for make, plan in plans for _ in range(count)]
+    found = [make(**plan) for make, plan in plans for _ in range(count)]
+    return found + [item for _ in range(count) for item in maker.pair_items("B7")]

@@ -21,12 +21,12 @@ class Shape:
     """The size of the network."""
 
     vocabulary: int = 8192
-    hidden: int = 320
+    hidden: int = 256
     layers: int = 7
     heads: int = 4
-    feed: int = 896
+    feed: int = 768
     theta: float = 10000.0
-    positions: int = 2048
+    positions: int = 1024
 
     @property
     def head(self) -> int:

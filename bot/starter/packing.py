@@ -1,7 +1,8 @@
 """Documents → rows of fixed length, made by worker processes while the model trains.
 
 Contract: the stream is a function of the seed: chunk n holds the same documents whatever the number of workers, and a
-run resumes by saying at which chunk. One chunk in ten has long rows, for long prompts.
+run resumes by saying at which chunk. A document goes to the shortest rows that hold it, because attention's cost grows
+with the row: most are short, and rows of 256 train 1.7 times as fast as rows of 512.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from bot.starter.tokens import END, WEIGHT_UNIT, Encoded, encode, open_tokenizer
 from bot.starter.wordings import FOLDER
 
 DOCUMENTS_PER_CHUNK = 800
-SHORT, LONG = 512, 1024
+LENGTHS = (256, 512, 1024)
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,20 @@ def shorten(document: Encoded, length: int) -> Encoded:
     return Encoded(document.ids[:cut], document.weights[:cut])
 
 
-def pack(documents: list[Encoded], length: int) -> Rows:
-    """Best-fit packing, longest first. Documents that teach nothing are left out."""
-    cut = [shorten(document, length) for document in documents]
-    useful = sorted((document for document in cut if document.weights.any()), key=lambda document: -len(document.ids))
+def pack(documents: list[Encoded]) -> list[Rows]:
+    """Rows of every length that occurs. Documents that teach nothing are left out."""
+    cut = [shorten(document, LENGTHS[-1]) for document in documents]
+    sorted_out: dict[int, list[Encoded]] = {}
+    for document in cut:
+        if document.weights.any():
+            length = next(length for length in LENGTHS if len(document.ids) <= length)
+            sorted_out.setdefault(length, []).append(document)
+    return [_best_fit(sorted_out[length], length) for length in sorted(sorted_out)]
+
+
+def _best_fit(documents: list[Encoded], length: int) -> Rows:
+    """Best-fit packing, longest first."""
+    useful = sorted(documents, key=lambda document: -len(document.ids))
     rows: list[list[Encoded]] = []
     room: list[int] = []
     for document in useful:
@@ -92,14 +103,18 @@ def _work(source: Source, number: int, step: int, first: int, queue: Any) -> Non
     while True:
         start = chunk * DOCUMENTS_PER_CHUNK
         documents = [world.document(source.seed, place) for place in range(start, start + DOCUMENTS_PER_CHUNK)]
-        rows = pack(encode(documents, tokenizer), LONG if chunk % 10 == 9 else SHORT)
-        order = np.random.default_rng(chunk).permutation(len(rows.ids))
-        queue.put(Rows(rows.ids[order], rows.documents[order], rows.weights[order]))
+        queue.put([_mixed(rows, chunk) for rows in pack(encode(documents, tokenizer))])
         chunk += step
 
 
+def _mixed(rows: Rows, seed: int) -> Rows:
+    """The rows in random order."""
+    order = np.random.default_rng(seed).permutation(len(rows.ids))
+    return Rows(rows.ids[order], rows.documents[order], rows.weights[order])
+
+
 class Stream:
-    """Chunks of packed rows, in order, made ahead by worker processes."""
+    """Chunks, in order, made ahead by worker processes: each a list of packed rows, one entry per length."""
 
     def __init__(self, source: Source, workers: int, first: int = 0, ahead: int = 2) -> None:
         context = multiprocessing.get_context("spawn")
@@ -111,7 +126,7 @@ class Stream:
         for worker in self._workers:
             worker.start()
 
-    def __iter__(self) -> Iterator[Rows]:
+    def __iter__(self) -> Iterator[list[Rows]]:
         turn = 0
         while True:
             yield self._queues[turn % len(self._queues)].get()

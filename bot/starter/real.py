@@ -21,7 +21,7 @@ from bot.starter.wordings import Wordings, fill, stable_hash
 _RECORD = re.compile(r"\b[A-Z][\w'&]*(?: (?:of|and|the|[A-Z0-9][\w'&]*))* ?(?:\d[\d:\-]*)?|[$£€]?\b\d[\w.,:\-@]*")
 _COMPANIES = re.compile(r"\b(Amazon(\.in| India|\.com)?|Flipkart|Myntra|Snapdeal|eBay|Walmart|Ajio|Nykaa)\b", re.I)
 _HONORIFIC = re.compile(r"(^|,? )(Sir/Madam|sir/madam|Sir/Ma'am)\b,?")
-_MAX_CHARACTERS = 1500
+_MAX_CHARACTERS = 700
 _SHARE = {"sgd": 0.45, "star": 0.15, "cucom_ecommerce": 0.2, "topical_chat": 0.06, "multiwoz21": 0.06, "tm4": 0.02,
           "woz": 0.03, "camrest": 0.03}  # fmt: skip
 

@@ -32,6 +32,8 @@ TARGETS: Mapping[str, float] = {
     "B5 1-shot": 0.8,
     "B6 recall, earlier fact": 0.95,
     "B6 recall, reference": 0.95,
+    "B7 each of two roles obeyed": 0.9,
+    "B8 loops at T = 0.7": -0.005,
 }
 """Least share wanted; a negative number is the most that is allowed."""
 

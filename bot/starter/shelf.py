@@ -15,6 +15,8 @@ from bot.starter.wordings import CONTEXT_SLOTS, Fact, Split, Synonyms, capital, 
 
 _THRESHOLD_SPREAD = 0.08
 """Desks may set their threshold differently."""
+_EXTRA_SENTENCES = (0, 0, 0, 0, 0, 0, 1, 1, 1, 2)
+"""How many sentences follow the best one in a passage."""
 _SWAP_SHARE = 0.3
 """How many phrases with synonyms are swapped beyond what the bank holds."""
 
@@ -96,7 +98,7 @@ class ShelfMaker:
             self.values.rng.shuffle(facts)
             context = self._context(facts)
             kept = facts[: self.values.number(1, min(len(facts), 5))]
-            title = fill(self.values.pick(facts[0].titles), context)
+            title = fill(self._title(facts[0].titles), context)
             for fact in kept:
                 statements.append(self._state(fact, context, article, title))
             if topics.count(topic) == 1:
@@ -106,6 +108,12 @@ class ShelfMaker:
             fact = self.values.pick(self.topics[topic])
             missing.append(self.ask(fact, self._all_values(fact, self._context([fact]))))
         return statements, missing
+
+    def _title(self, titles: Sequence[str]) -> str:
+        """The article's title, for a part with a section's heading behind it."""
+        article = self.values.pick(titles)
+        others = [title for title in titles if title != article]
+        return f"{article} - {self.values.pick(others)}" if others and self.values.chance(0.3) else article
 
     def _context(self, facts: Sequence[Fact]) -> dict[str, str]:
         used = {name for fact in facts for name in fact.slots} & CONTEXT_SLOTS
@@ -154,12 +162,9 @@ class ShelfMaker:
                 break
             if id(statement) in taken:
                 continue
-            group = [statement]
-            if self.values.chance(0.3):
-                group += [
-                    other for other in statements if other.article == statement.article and other is not statement
-                    and id(other) not in taken
-                ][:1]  # fmt: skip
+            beside = [other for other in statements if other.article == statement.article and other is not statement]
+            others = [other for other in beside if id(other) not in taken]
+            group = [statement, *others[: self.values.pick(_EXTRA_SENTENCES)]]
             taken.update(id(member) for member in group)
             passages.append(Passage(statement.title, tuple(group)))
         return passages

@@ -20,6 +20,8 @@ from bot.starter.wordings import CONTEXT_SLOTS, Split, Wordings, capital, choose
 _QUOTE_SHARE = 0.75
 _DESK_LAYOUT_SHARE = 0.65
 _SHUFFLED_SHARE = 0.12
+_LONG_SHARE = 0.05
+"""Documents of up to a thousand tokens: more examples, more turns, more passages."""
 Shaped = tuple[list[Turn], dict[str, Any]]
 """Turns, and what is right about them."""
 
@@ -37,6 +39,8 @@ class SupportMaker:
         self.follow: Any = wordings.sheet("follow")
         self.layouts: Any = wordings.sheet("layout")
         self.layout: Any = self.layouts["desk"]
+        self.most_turns = 3
+        self.most_passages: Sequence[int] = (1, 2, 3, 3, 3, 4)
 
     def make(self) -> Document:
         """A random document."""
@@ -44,7 +48,10 @@ class SupportMaker:
         if not values.chance(_DESK_LAYOUT_SHARE):
             self.layout = values.pick(self.layouts["others"])
         role = self.roles.make(plain=values.chance(0.2))
-        examples = self.examples(role, values.number(1, 3)) if values.chance(0.14) and not role.think else []
+        most_examples = 3
+        if values.chance(_LONG_SHARE):
+            self.most_turns, self.most_passages, most_examples = 6, (3, 4, 5, 6), 6
+        examples = self.examples(role, values.number(1, most_examples)) if values.chance(0.14) and not role.think else []
         if examples and values.chance(0.7):
             role = self.silent(role)
         statements, missing = self.shelf.make(values.number(2, 6))
@@ -114,21 +121,23 @@ class SupportMaker:
         return str(self.values.pick(self.talk["refusals_short" if role.short else "refusals"]))
 
     def answer(self, role: Role, question: Question, passages: Sequence[Passage], weight: float = 1.0) -> Turn:
-        """The right reply to a question given the passages."""
+        """The right reply to a question given the passages. An earlier reply (weight 0) has lost its reasoning, as the
+        desk takes it out of the history."""
         found = find_answer(question, passages)
         if found is None:
             text = self.roles.dress(role, self.refusal(role), bare=True)
-            if role.think:
+            if role.think and weight:
                 text = self._thought("think_none", question) + text
             return reply(text, [*role.heavy(), (self.refusal_mark(text), 3.0, 1.0)], weight)
         core = found.sentence
-        if not self.values.chance(_QUOTE_SHARE):
+        if found.fact.reply and not self.values.chance(_QUOTE_SHARE):
             core = self._reworded(found)
         text = self.roles.dress(role, core)
         heavy = [*role.heavy(), (core, 4.0, 1.2), *((value, 4.0, 2.5) for value in found.answers())]
-        if role.think:
+        if role.think and weight:
             number = next(i for i, passage in enumerate(passages, 1) if found in passage.statements)
-            text = self._thought("think_answer", question, i=str(number), v=", ".join(found.answers())) + text
+            gist = ", ".join(found.answers()) or found.sentence.rstrip(".")
+            text = self._thought("think_answer", question, i=str(number), v=gist) + text
         return reply(text, heavy, weight)
 
     def refusal_mark(self, text: str) -> str:
@@ -158,7 +167,7 @@ class SupportMaker:
 
     def passages(self, question: Question, statements: Sequence[Statement]) -> list[Passage]:
         """What the retriever hands over; for a part of the corpus in another order."""
-        found = self.shelf.retrieve(question, statements, self.values.pick([1, 2, 3, 3, 3]))
+        found = self.shelf.retrieve(question, statements, self.values.pick(self.most_passages))
         if self.values.chance(_SHUFFLED_SHARE):
             self.values.rng.shuffle(found)
         return found
@@ -180,6 +189,7 @@ class SupportMaker:
         if missing and self.values.chance(0.1):
             questions.append(self.values.pick(missing))
         self.values.rng.shuffle(questions)
+        questions = questions[:1] if role.think else questions
         turns = [self.head(role, passages)]
         for question in questions:
             turns += [user(self.message(question.text)), self.answer(role, question, passages)]
@@ -188,10 +198,11 @@ class SupportMaker:
     def conversation(self, role: Role, statements: Sequence[Statement], missing: Sequence[Question]) -> Shaped:
         """Earlier turns whose passages are gone, then a question with its passages, or one about an earlier fact."""
         values, earlier, told = self.values, [], None
-        for _ in range(values.number(1, 3)):
+        for _ in range(values.number(1, self.most_turns)):
             question = self.pick_question(statements, missing, 0.9)
             passages = self.shelf.retrieve(question, statements, 3)
-            told = find_answer(question, passages) or told
+            found = find_answer(question, passages)
+            told = found if found and found.answers() else told
             earlier += [user(self.message(question.text)), self.answer(role, question, passages, weight=0.0)]
         if told is not None and values.chance(0.5):
             return self._follow_up(role, earlier, told, statements)
@@ -223,7 +234,7 @@ class SupportMaker:
 
     def examples(self, role: Role, count: int) -> list[Turn]:
         """Few-shot turns in the role's style. Their passages are not shown, so they are read, not learnt."""
-        statements, _ = self.shelf.make(2)
+        statements, _ = self.shelf.make(max(2, count // 2))
         turns: list[Turn] = []
         for statement in self.values.rng.sample(statements, min(count, len(statements))):
             shown = [Passage(statement.title, (statement,))]

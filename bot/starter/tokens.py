@@ -1,6 +1,6 @@
 """The tokenizer: how it is trained, and how documents become ids with learning weights.
 
-Contract: byte-level BPE, digits single, control tokens first; `encode` gives, for every token, the weight with which
+Contract: byte-level BPE, digits in pairs, control tokens first; `encode` gives, for every token, the weight with which
 it is to be predicted. Saved as a plain transformers tokenizer with the chat template.
 """
 
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from bot.starter.documents import Document, Turn
 
@@ -27,6 +28,9 @@ CHAT_TEMPLATE = (
     "{%- else %}{{- '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{%- endif %}{%- endfor %}"
     "{%- if add_generation_prompt %}{{- '<|assistant|>' }}{%- endif %}"
 )
+_PIECES = r"'(?:s|t|re|ve|m|ll|d)|[.:]\d{1,2}|\d{1,2}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+"""What is never merged with its neighbours. A point or colon stays with the digits after it: were the "." of "39.95" a
+token of its own, copying would take it for the end of a sentence and begin the number again ("39.95.95")."""
 WEIGHT_UNIT = 20
 """Weights travel as small whole numbers: this many per 1.0."""
 
@@ -42,13 +46,15 @@ class Encoded:
 def train_tokenizer(texts: Iterable[str], size: int = 8192) -> Tokenizer:
     """Learn the vocabulary."""
     tokenizer = Tokenizer(models.BPE())
+    words = pre_tokenizers.Split(Regex(_PIECES), behavior="isolated")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        [words, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
     )
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=CONTROL, initial_alphabet=alphabet, show_progress=False)
-    tokenizer.train_from_iterator(texts, trainer)
+    pairs = " ".join(f"{number:02d}.{number:02d}" for number in range(100))
+    tokenizer.train_from_iterator(chain(texts, [pairs] * 500), trainer)
     return tokenizer
 
 
@@ -58,7 +64,7 @@ def wrap(tokenizer: Tokenizer) -> Any:
 
     wrapped = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token=CONTROL[BOS], eos_token=CONTROL[END], pad_token=CONTROL[PAD],
-        model_max_length=2048, clean_up_tokenization_spaces=False, padding_side="left",
+        model_max_length=1024, clean_up_tokenization_spaces=False, padding_side="left",
     )  # fmt: skip
     wrapped.chat_template = CHAT_TEMPLATE
     return wrapped

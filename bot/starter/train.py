@@ -23,7 +23,7 @@ from torch import Tensor
 
 from bot.starter.model import Shape, Starter
 from bot.starter.muon import Muon
-from bot.starter.packing import LONG, SHORT, Rows, Source, Stream
+from bot.starter.packing import LENGTHS, Rows, Source, Stream
 
 
 @dataclass(frozen=True)
@@ -140,15 +140,17 @@ def tensors(batch: Rows, device: str) -> tuple[Tensor, Tensor, Tensor, Tensor, T
 def batches(stream: Stream, run: Run) -> Iterator[Rows]:
     """Rows in batches of one size and length; the progress counts chunks as they are opened."""
     size = run.settings.batch_tokens
-    waiting: dict[int, list[Rows]] = {SHORT: [], LONG: []}
+    waiting: dict[int, list[Rows]] = {length: [] for length in LENGTHS}
     for chunk in stream:
         run.progress.chunk += 1
-        length = chunk.ids.shape[1]
-        waiting[length].append(chunk)
-        rows, count = joined(waiting[length]), size // length
-        for start in range(0, len(rows.ids) - count + 1, count):
-            yield some(rows, start, start + count)
-        waiting[length] = [some(rows, len(rows.ids) // count * count, len(rows.ids))]
+        ready = []
+        for rows in chunk:
+            length = rows.ids.shape[1]
+            rows, count = joined([*waiting[length], rows]), size // length
+            ready += [some(rows, start, start + count) for start in range(0, len(rows.ids) - count + 1, count)]
+            waiting[length] = [some(rows, len(rows.ids) // count * count, len(rows.ids))]
+        np.random.default_rng(run.progress.chunk).shuffle(ready)
+        yield from ready
 
 
 def joined(chunks: list[Rows]) -> Rows:

@@ -125,7 +125,8 @@ class Fact:
 
     @cached_property
     def facts(self) -> tuple[str, ...]:
-        """The slots whose values are what the customer wants to know."""
+        """The slots whose values are what the customer wants to know. A rule or a procedure has none: its sentences are
+        different answers, and the reply quotes the one that the passage gives."""
         return tuple(sorted(set.intersection(*(slots([text]) for text in self.say)) - CONTEXT_SLOTS))
 
 
