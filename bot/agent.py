@@ -73,7 +73,7 @@ class Agent(Runnable[Turn, Answer]):
             found = await self._search(turn)
             exchange.passages = answer.passages = found or ()
             clock.lap("search_ms")
-            exchange.messages = await asyncio.to_thread(self._render, turn, prompt, found, sampling.max_tokens)
+            exchange.messages = await asyncio.to_thread(self._render, turn, prompt, found, mix, sampling.max_tokens)
             clock.lap("render_ms")
             async with aclosing(self.engine.stream(exchange.messages, mix, sampling, turn.seed)) as pieces:
                 async for piece in pieces:
@@ -113,7 +113,7 @@ class Agent(Runnable[Turn, Answer]):
         return await self.knowledge.search_turn(asked, turn.agent.knowledge, self.passages)
 
     def _render(
-        self, turn: Turn, prompt: PromptVersion | None, found: tuple[Passage, ...] | None, reply: int
+        self, turn: Turn, prompt: PromptVersion | None, found: tuple[Passage, ...] | None, mix: Mix, reply: int
     ) -> tuple[Message, ...]:
         """The messages as sent. The oldest exchanges are left out where not all can be read."""
         body = prompt.prompt if prompt else None
@@ -127,7 +127,7 @@ class Agent(Runnable[Turn, Answer]):
 
         def readable(dropped: int) -> bool:
             messages = sent(dropped)
-            return size_of(messages) <= MAX_RENDERED and self.engine.fits(messages, reply)
+            return size_of(messages) <= MAX_RENDERED and self.engine.fits(messages, reply, mix)
 
         return check_size(sent(bisect_left(range(len(starts) - 1), True, key=readable)))
 

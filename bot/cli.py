@@ -153,6 +153,7 @@ def doctor(workspace: Workspace = None, base: BaseName = None, as_json: AsJson =
 def train(
     recipe: Annotated[Path, typer.Argument(help="Such as adapters/returns/recipe.yaml.")],
     set_: Annotated[list[str] | None, typer.Option("--set", help="Override a key: --set epochs=2")] = None,
+    method: Annotated[str | None, typer.Option(help="lora or soft-prompt; the recipe's, where none is given.")] = None,
     workspace: Workspace = None,
     base: BaseName = None,
     as_json: AsJson = False,
@@ -161,8 +162,9 @@ def train(
     from bot.training.progress import progress_on_stderr
     from bot.training.train import train as run
 
+    overrides = [*(set_ or []), *([f"method={method}"] if method else [])]
     with progress_on_stderr() as progress:
-        trained = run(recipe, open_desk(workspace, base=base), set_ or [], progress)
+        trained = run(recipe, open_desk(workspace, base=base), overrides, progress)
     put(json.dumps(trained.as_dict(), indent=1, ensure_ascii=False) if as_json else trained.as_text())
 
 

@@ -1,11 +1,11 @@
-"""The one table of limits, and the check that every message passes before anything costs time."""
+"""The one table of limits, and the checks that every message and mix passes before anything costs time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.errors import InvalidMessage
-from bot.types import Message, Sampling
+from bot.errors import AdapterError, InvalidMessage
+from bot.types import Message, Mix, Sampling
 
 MAX_MESSAGE = 8_000
 """Characters in one message."""
@@ -69,3 +69,21 @@ def check_sampling(sampling: Sampling, seed: int) -> Sampling:
     if broken:
         raise InvalidMessage(f"{'; '.join(broken)}.", "Correct the request.")
     return sampling
+
+
+def check_mix(mix: Mix) -> Mix:
+    """`mix`, or AdapterError where its adapters may not stand together."""
+    soft = [(adapter, weight) for adapter, weight in mix.parts if adapter.method == "soft-prompt"]
+    if len(soft) > 1:
+        raise AdapterError(
+            f"The mix {mix} has {len(soft)} soft prompts; at most one stands before a prompt.", "Keep one of them."
+        )
+    if soft and soft[0][1] != 1:
+        raise AdapterError(
+            f"{soft[0][0].ref}*{soft[0][1]:g} is a soft prompt, which has no other weight than 1.",
+            f"Write {soft[0][0].ref} without a weight, or leave it out.",
+        )
+    classifier = next((adapter.ref for adapter, _ in mix.parts if adapter.method == "classifier"), "")
+    if classifier:
+        raise AdapterError(f"{classifier} is a classifier, which writes no replies.", "Leave it out of the mix.")
+    return mix

@@ -59,6 +59,8 @@ class Adapter:
     path: Path
     hash: str
     method: Method
+    virtual_tokens: int = 0
+    """Places that a soft prompt takes before the prompt."""
 
     @property
     def ref(self) -> str:
@@ -67,9 +69,22 @@ class Adapter:
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """Zero or more adapters with weights, in the order they were named."""
+    """Zero or more adapters with weights, in the order they were named. `bot.limits.check_mix` says what may stand
+    together."""
 
     parts: tuple[tuple[Adapter, float], ...] = ()
+
+    @property
+    def soft_prompt(self) -> Adapter | None:
+        return next((adapter for adapter, _ in self.parts if adapter.method == "soft-prompt"), None)
+
+    @property
+    def loras(self) -> tuple[tuple[Adapter, float], ...]:
+        return tuple((adapter, weight) for adapter, weight in self.parts if adapter.method == "lora")
+
+    @property
+    def virtual_tokens(self) -> int:
+        return sum(adapter.virtual_tokens for adapter, _ in self.parts)
 
     @property
     def hash(self) -> str:
@@ -179,11 +194,12 @@ class Engine(Protocol):
         """Probability of each label under a classifier adapter."""
         ...
 
-    def count(self, messages: Sequence[Message]) -> int:
-        """Tokens that `messages` fill before the reply begins; 0 where the engine cannot tell."""
+    def count(self, messages: Sequence[Message], mix: Mix = Mix()) -> int:
+        """Tokens that `messages` fill before the reply begins, a soft prompt's included; 0 where the engine cannot
+        tell."""
         ...
 
-    def fits(self, messages: Sequence[Message], reply: int) -> bool:
+    def fits(self, messages: Sequence[Message], reply: int, mix: Mix = Mix()) -> bool:
         """Whether they leave room for a reply of `reply` tokens, or for a good part of a long one; True where the
         engine cannot tell."""
         ...

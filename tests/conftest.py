@@ -24,6 +24,7 @@ from bot.files import sha256_file
 from bot.knowledge.store import MemoryStore
 from bot.settings import Settings, load
 from bot.skeleton import SOURCE
+from bot.types import Method
 
 ROOT = Path(__file__).parents[1]
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -137,14 +138,29 @@ def make_adapter(base: Base, folder: Path, seed: int, rank: int = 4, **config: A
     return folder
 
 
-def write_test_card(base: Base, folder: Path) -> None:
+def make_soft_prompt(base: Base, folder: Path, seed: int, tokens: int = 5) -> Path:
+    """A random but effective soft prompt with its card, as training would leave it."""
+    import torch
+    from peft import PromptTuningConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(seed)
+    model = AutoModelForCausalLM.from_pretrained(base.path)
+    soft = get_peft_model(model, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=tokens))
+    soft.save_pretrained(folder)
+    (folder / "README.md").unlink()
+    write_test_card(base, folder, "soft-prompt")
+    return folder
+
+
+def write_test_card(base: Base, folder: Path, method: Method = "lora") -> None:
     files = {path.name: sha256_file(path) for path in folder.iterdir() if path.suffix in (".json", ".safetensors")}
     write_card(
         folder,
         Card(
             name=folder.parent.name,
             version=int(folder.name[1:]),
-            method="lora",
+            method=method,
             made="2026-11-20",
             base=base.name,
             base_hash=base.hash,

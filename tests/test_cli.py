@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bot.base import Base
-from tests.conftest import make_adapter
+from tests.conftest import ROOT, make_adapter
 
 SCRIPTED = ["--engine", "scripted", "--knowledge", "none"]
 
@@ -53,6 +53,7 @@ def test_reasoning_goes_to_stderr(workspace: Path, steps: str) -> None:
         (["serve", "--engine", "scripted", "--host", "0.0.0.0"], b"", "needs users"),
         (["train", "no/such/recipe.yaml"], b"", "recipe.yaml"),
         (["train", "/tmp"], b"", "cannot be read"),
+        (["train", str(ROOT / "adapters/returns/recipe.yaml"), "--method", "magic"], b"", "'lora' or 'soft-prompt'"),
         (["init", "/proc/xx"], b"", "/proc"),
         (["chat", *SCRIPTED, "--seed", str(2**70)], b"hi", "seed"),
     ],

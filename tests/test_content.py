@@ -100,7 +100,8 @@ def test_shipped_adapters_serve_on_the_starter_and_plain_peft_loads_them() -> No
             prompt, _, number = card.prompt.partition("@")
             trained_under = parse_prompt((ROOT / "prompts" / prompt / f"v{number}.yaml").read_text())
             assert card.prompt_hash == trained_under.hash, f"{adapter.ref} was trained under another {card.prompt}"
-            model = PeftModel.from_pretrained(model, str(adapter.path)).unload()
+            loaded = PeftModel.from_pretrained(model, str(adapter.path))
+            model = loaded.unload() if adapter.method == "lora" else loaded.get_base_model()
 
 
 def test_the_clone_stays_small() -> None:

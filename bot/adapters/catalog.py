@@ -9,7 +9,7 @@ from bot.adapters.card import CARD, Card, read_card
 from bot.adapters.verify import verify
 from bot.base import Base
 from bot.errors import AdapterError, NotFound
-from bot.limits import MAX_ADAPTERS, MAX_WEIGHT
+from bot.limits import MAX_ADAPTERS, MAX_WEIGHT, check_mix
 from bot.refs import check_name, is_name, parse_ref, versions
 from bot.types import Adapter, Mix
 
@@ -68,7 +68,8 @@ class AdapterCatalog:
     def mix(self, text: str) -> Mix:
         """`returns*0.7+friendly@2*0.3` → verified adapters with weights; "" or "base" is the bare base.
 
-        An adapter of weight 0 is left out. Raises AdapterError for a text that is no mix.
+        An adapter of weight 0 is left out. Raises AdapterError for a text that is no mix, or one of adapters that may not
+        stand together.
         """
         if text.strip() in ("", "base"):
             return Mix()
@@ -83,7 +84,7 @@ class AdapterCatalog:
             if any(adapter.name == other.name or adapter.hash == other.hash for other, _ in parts):
                 raise AdapterError(f"{adapter.name!r} stands twice in the mix {text!r}.", "Take each adapter once.")
             parts.append((adapter, weight))
-        return Mix(tuple((adapter, weight) for adapter, weight in parts if weight != 0))
+        return check_mix(Mix(tuple((adapter, weight) for adapter, weight in parts if weight != 0)))
 
 
 def _weight(term: str, number: str) -> float:

@@ -17,10 +17,11 @@ from bot.adapters.card import CARD, Card, read_card
 from bot.base import Base
 from bot.errors import AdapterError, DataError
 from bot.files import read_json, sha256_file
-from bot.types import Adapter, content_hash
+from bot.types import Adapter, Method, content_hash
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
+_METHODS: dict[Any, Method] = {"LORA": "lora", "PROMPT_TUNING": "soft-prompt"}
 _NOT_SERVED = {"use_dora": "DoRA", "modules_to_save": "modules to save", "lora_bias": "a LoRA bias"}
 _NON_FINITE_BF16 = 0x7F80
 _DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": np.uint16}
@@ -35,11 +36,16 @@ def verify(name: str, version: int, folder: Path, base: Base) -> Adapter:
             raise AdapterError(f"its card says {card.name}@{card.version}.", "A copy is no version: train it here.")
         config = read_json(folder / CONFIG)
         _check_base(card, base)
-        _check_config(config)
-        _check_weights(folder / WEIGHTS, config, base)
+        _check_config(config, card.method)
+        weights = _finite_weights(folder / WEIGHTS)
+        virtual_tokens = 0
+        if card.method == "soft-prompt":
+            virtual_tokens = _check_soft_prompt(weights, config, base)
+        else:
+            _check_lora(weights, config, base)
     except (AdapterError, DataError) as error:
         raise AdapterError(f"Adapter {ref} is refused: {error.what}", error.hint) from None
-    return Adapter(name, version, folder, content_hash(*sorted(card.files.values())), card.method)
+    return Adapter(name, version, folder, content_hash(*sorted(card.files.values())), card.method, virtual_tokens)
 
 
 def _check_files(folder: Path) -> Card:
@@ -79,11 +85,14 @@ def _check_base(card: Card, base: Base) -> None:
             )
 
 
-def _check_config(config: dict[str, Any]) -> None:
-    if config.get("peft_type") != "LORA":
+def _check_config(config: dict[str, Any], method: Method) -> None:
+    kind = config.get("peft_type")
+    if kind not in _METHODS:
         raise AdapterError(
-            f"its method {config.get('peft_type')!r} cannot serve replies; only LORA can.", "Train a LoRA instead."
+            f"its method {kind!r} cannot serve replies; {' and '.join(_METHODS)} can.", "Train a LoRA or a soft prompt."
         )
+    if _METHODS[kind] != method:
+        raise AdapterError(f"its card says {method}, but {CONFIG} says {kind}.", "Train it again.")
     for key, words in _NOT_SERVED.items():
         if config.get(key):
             raise AdapterError(f"it uses {words}, which cannot be mixed per request.", f"Train it without {key}.")
@@ -91,12 +100,30 @@ def _check_config(config: dict[str, Any]) -> None:
         raise AdapterError("it trains biases, which cannot be mixed per request.", "Train it with bias: none.")
 
 
-def _check_weights(path: Path, config: dict[str, Any], base: Base) -> None:
-    shapes = _linear_shapes(base)
-    pairs: dict[str, dict[str, list[int]]] = {}
+def _finite_weights(path: Path) -> dict[str, list[int]]:
+    """Tensor name → shape."""
+    weights = {}
     for key, dtype, shape, data in _tensors(path):
         if not _is_finite(dtype, data):
             raise AdapterError(f"{key} holds NaN or infinite numbers.", "Train it again with a lower learning rate.")
+        weights[key] = shape
+    return weights
+
+
+def _check_soft_prompt(weights: dict[str, list[int]], config: dict[str, Any], base: Base) -> int:
+    """→ its virtual tokens."""
+    count, width = config.get("num_virtual_tokens"), base.config.get("hidden_size", config.get("token_dim"))
+    if not isinstance(count, int) or weights != {"prompt_embeddings": [count, width]}:
+        raise AdapterError(
+            f"it holds {weights}, not prompt_embeddings of {count} virtual tokens × {width}.", "Train it on this base."
+        )
+    return count
+
+
+def _check_lora(weights: dict[str, list[int]], config: dict[str, Any], base: Base) -> None:
+    shapes = _linear_shapes(base)
+    pairs: dict[str, dict[str, list[int]]] = {}
+    for key, shape in weights.items():
         module, _, side = key.removeprefix("base_model.model.").rpartition(".lora_")
         if side not in ("A.weight", "B.weight"):
             raise AdapterError(f"{key} is no LoRA weight.", "Train a plain LoRA.")

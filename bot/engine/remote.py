@@ -1,9 +1,9 @@
 """Any OpenAI-compatible server (vLLM, SGLang, Ray Serve …) as the engine: adapters are models of that server.
 
 An adapter is asked for as `name@<first 12 of its content hash>`, because such servers key their prefix caches by name:
-a new version under an old name would be answered from the old one's cache. Weighted mixes, `score` and `classify` are
-not part of that protocol. The server applies its own chat template, so text that looks like a control token is broken
-up here first.
+a new version under an old name would be answered from the old one's cache. Weighted mixes, soft prompts, `score` and
+`classify` are not part of that protocol. The server applies its own chat template, so text that looks like a control
+token is broken up here first.
 """
 
 from __future__ import annotations
@@ -28,11 +28,13 @@ def break_control_tokens(text: str) -> str:
 
 
 def model_name(mix: Mix, base: str) -> str:
-    """The server's model for a mix. Raises NotAvailable for a mix that is not one adapter at weight 1."""
+    """The server's model for a mix. Raises NotAvailable for a mix that is not one LoRA at weight 1."""
     if not mix.parts:
         return base
     if len(mix.parts) > 1 or mix.parts[0][1] != 1:
         raise NotAvailable(f"The remote engine cannot serve the mix {mix}.", "It takes one adapter at weight 1.")
+    if mix.soft_prompt:
+        raise NotAvailable(f"The remote engine cannot serve the soft prompt {mix}.", "Use the local engine, or a LoRA.")
     adapter = mix.parts[0][0]
     return f"{adapter.name}@{adapter.hash[:12]}"
 
@@ -90,10 +92,10 @@ class RemoteEngine:
     async def classify(self, text: str, adapter: Adapter) -> dict[str, float]:
         raise NotAvailable("The remote engine cannot classify.", "Use the local engine.")
 
-    def count(self, messages: Sequence[Message]) -> int:
+    def count(self, messages: Sequence[Message], mix: Mix = Mix()) -> int:
         return 0
 
-    def fits(self, messages: Sequence[Message], reply: int) -> bool:
+    def fits(self, messages: Sequence[Message], reply: int, mix: Mix = Mix()) -> bool:
         return True
 
     async def close(self) -> None:

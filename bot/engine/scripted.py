@@ -55,7 +55,7 @@ class ScriptedEngine:
                 await asyncio.sleep(self.delay)
                 yield Piece(word)
             reason = "stop" if len(words) <= sampling.max_tokens else "length"
-            yield Piece("", reason, Usage(self.count(messages), min(len(words), sampling.max_tokens)))
+            yield Piece("", reason, Usage(self.count(messages, mix), min(len(words), sampling.max_tokens)))
         finally:
             self.finished.append(reason)
 
@@ -65,11 +65,11 @@ class ScriptedEngine:
     async def classify(self, text: str, adapter: Adapter) -> dict[str, float]:
         return {adapter.name: 1.0}
 
-    def count(self, messages: Sequence[Message]) -> int:
-        return sum(len(message.content.split()) + 1 for message in messages)
+    def count(self, messages: Sequence[Message], mix: Mix = Mix()) -> int:
+        return sum(len(message.content.split()) + 1 for message in messages) + mix.virtual_tokens
 
-    def fits(self, messages: Sequence[Message], reply: int) -> bool:
-        return self.count(messages) + reply <= self.context
+    def fits(self, messages: Sequence[Message], reply: int, mix: Mix = Mix()) -> bool:
+        return self.count(messages, mix) + reply <= self.context
 
     async def close(self) -> None:
         pass

@@ -92,7 +92,7 @@ def evaluate(options: argparse.Namespace) -> None:
     from bot.starter.evaluate import evaluate as measure
 
     only = options.only.split(",")
-    results = measure(options.model, options.work, options.data, options.items, only, options.threads)
+    results = measure(options.model, options.work, options.data, options.items, only, options.threads, options.adapter)
     text = json.dumps(results, indent=1)
     if options.out:
         options.out.write_text(text)
@@ -135,6 +135,7 @@ def parser() -> argparse.ArgumentParser:
         if step in (evaluate, export):
             sub.add_argument("--model", type=Path, required=True, help="a checkpoint file, or an exported folder")
             sub.add_argument("--items", type=int, default=200)
+            sub.add_argument("--adapter", type=Path, help="a PEFT folder to put on the model")
             sub.add_argument("--only", default="", help="names of measures, with commas")
             sub.add_argument("--results", type=Path, help="results of evaluate, for the model card")
     loop = steps.choices["train"]

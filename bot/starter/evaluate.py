@@ -29,8 +29,12 @@ _SAMPLED = 500
 _OFFERS = re.compile(r"(colleague|person|human|member of our team|pass you|our team)", re.I)
 
 
-def open_model(path: Path, work: Path) -> tuple[Any, Any]:
-    """The model and its tokenizer, from a checkpoint file or an exported folder."""
+def open_model(path: Path, work: Path, adapter: Path | None = None) -> tuple[Any, Any]:
+    """The model and its tokenizer, from a checkpoint file or an exported folder, with an adapter on it."""
+    if adapter:
+        model, tokenizer = open_model(path, work)
+        model.load_adapter(str(adapter))
+        return model, tokenizer
     if path.is_file():
         return load_checkpoint(path).to(torch.bfloat16), wrap(open_tokenizer(work / "tokenizer"))
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -163,11 +167,12 @@ def cached_items(work: Path, data: Path | None, count: int) -> list[Item]:
 
 
 def evaluate(
-    path: Path, work: Path, data: Path | None, count: int, only: Sequence[str] = (), threads: int = 2
-) -> dict[str, Any]:
-    """All measures of a model; `only` keeps those whose name starts so."""
+    path: Path, work: Path, data: Path | None, count: int, only: Sequence[str] = (), threads: int = 2,
+    adapter: Path | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """All measures of a model, bare or with an adapter on; `only` keeps those whose name starts so."""
     torch.set_num_threads(threads)
-    model, tokenizer = open_model(path, work)
+    model, tokenizer = open_model(path, work, adapter)
     marks = load().sheet("roles")["tone_marks"]
     wanted = tuple(name for name in only if name)
     items = [item for item in cached_items(work, data, count) if not wanted or item["measure"].startswith(wanted)]

@@ -106,7 +106,7 @@ class LabelMaker:
         for text, name in examples:
             turns += [user(text), reply(name, weight=0.0)]
         asked = []
-        for _ in range(queries or values.number(2, 6)):
+        for _ in range(queries or values.number(3, 9)):
             label = values.pick(sorted(messages))
             if len(messages[label]) > shown:
                 text = messages[label].pop()

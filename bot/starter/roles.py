@@ -166,7 +166,7 @@ class RoleMaker:
         """The reply a role asks for: opening or name, the core, a touch of tone, the sign-off."""
         values, before, after = self.values, "", ""
         if role.tone in ("formal", "friendly", "caring") and not role.short and not bare:
-            before = values.pick(self.sheet["before"][role.tone]) if values.chance(0.4) else ""
+            before = values.pick(self.sheet["before"][role.tone]) if values.chance(0.7) else ""
             after = values.pick(self.sheet["after"][role.tone]) if not before or values.chance(0.3) else ""
         role.touches = [before, after]
         if role.opening:

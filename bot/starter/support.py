@@ -56,9 +56,9 @@ class SupportMaker:
             role = self.silent(role)
         statements, missing = self.shelf.make(values.number(2, 6))
         shape = values.number(0, 99)
-        if shape < 30:
+        if shape < 40:
             turns, meta = self.same_passages(role, statements, missing)
-        elif shape < 55:
+        elif shape < 62:
             turns, meta = self.conversation(role, statements, missing)
         else:
             turns, meta = self.single(role, statements, missing)
@@ -185,10 +185,10 @@ class SupportMaker:
         passages = self.passages(first, statements)
         held = [statement for passage in passages for statement in passage.statements]
         self.values.rng.shuffle(held)
-        questions = [first, *(self.ask(statement) for statement in held[:3] if statement.fact is not first.fact)]
+        # The question that was searched for comes first, so that an order that means something is always met there.
+        questions = [first, *(self.ask(statement) for statement in held[:4] if statement.fact is not first.fact)]
         if missing and self.values.chance(0.1):
             questions.append(self.values.pick(missing))
-        self.values.rng.shuffle(questions)
         questions = questions[:1] if role.think else questions
         turns = [self.head(role, passages)]
         for question in questions:

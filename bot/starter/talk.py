@@ -14,7 +14,7 @@ from bot.starter.roles import Role
 from bot.starter.support import SupportMaker
 from bot.starter.wordings import Wordings, choose, fill, part
 
-_SMALL = ("greeting", "thanks", "bye", "who", "who", "who", "who", "robot", "how", "what_can", "human", "rude",
+_SMALL = ("greeting", "thanks", "bye", "who", "who", "who", "who", "who", "who", "robot", "how", "what_can", "human", "rude",
           "unclear", "joke", "praise", "bored", "wait", "injection", "personal", "off_topic", "off_topic")  # fmt: skip
 
 

@@ -54,7 +54,7 @@ def draft_card(
         prompt_hash=prompt.prompt.hash,
         knowledge=recipe.knowledge,
         data=data,
-        recipe=recipe.model_dump(mode="json"),
+        recipe=recipe.used(),
         seed=recipe.seed,
         metrics=metrics,
         files={},

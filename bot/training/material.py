@@ -58,13 +58,14 @@ async def gather(
         snapshot = knowledge.snapshot(recipe.knowledge) if recipe.knowledge else ""
     finally:
         knowledge.close()
-    training, held_out = ([row for row in part if len(row.ids) <= recipe.max_tokens] for part in rows)
+    longest = recipe.max_tokens - (recipe.virtual_tokens if recipe.method == "soft-prompt" else 0)
+    training, held_out = ([row for row in part if len(row.ids) <= longest] for part in rows)
     too_long = total - len(training) - len(held_out)
     if too_long:
-        progress.note(f"{too_long} of {total} rows are longer than {recipe.max_tokens:,} tokens and are left out.")
+        progress.note(f"{too_long} of {total} rows are longer than {longest:,} tokens and are left out.")
     if not training or not held_out:
         raise DataError(
-            f"{too_long} of {total} rows are longer than max_tokens, {recipe.max_tokens:,}; too few are left.",
+            f"{too_long} of {total} rows are longer than {longest:,} tokens; too few are left.",
             "Raise max_tokens, or shorten the prompt.",
         )
     return Material(transcripts, (len(parts[0]), len(parts[1])), training, held_out, too_long, snapshot)

@@ -12,14 +12,14 @@ from bot.training.result import MEASURES, Sample
 
 def model_card(card: Card, samples: Sequence[Sample]) -> str:
     """Markdown with front matter. `base_model` is named there only where it is a hub's id."""
-    front = {"library_name": "peft", "pipeline_tag": "text-generation", "tags": ["lora", "customer-service"]}
+    front = {"library_name": "peft", "pipeline_tag": "text-generation", "tags": [card.method, "customer-service"]}
     if "/" in card.base:
         front["base_model"] = card.base.partition("@")[0]
     metrics = card.metrics
     parts = [
         f"---\n{yaml.safe_dump(front, sort_keys=False)}---",
         f"# {card.name}, version {card.version}",
-        f"A LoRA of rank {card.recipe['rank']} on `{card.base}`, made {card.made} with Switchboard. `card.yaml` holds"
+        f"{_what(card)} on `{card.base}`, made {card.made} with Switchboard. `card.yaml` holds"
         " the hashes of base, tokenizer, chat template, prompt, data and files.",
         "## Use",
         f"Serve it on the base it was trained on, under the prompt `{card.prompt}`"
@@ -43,6 +43,12 @@ def model_card(card: Card, samples: Sequence[Sample]) -> str:
         *(_exchange(sample) for sample in samples),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _what(card: Card) -> str:
+    if card.method == "soft-prompt":
+        return f"A soft prompt of {card.recipe['virtual_tokens']} virtual tokens"
+    return f"A LoRA of rank {card.recipe['rank']}"
 
 
 def _exchange(sample: Sample) -> str:

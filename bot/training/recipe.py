@@ -9,27 +9,33 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from bot.errors import DataError, faults
 from bot.files import parse_yaml, read_yaml
 from bot.refs import BadName, parse_ref
 
+_OF_ONE_METHOD = {"lora": {"targets", "rank", "alpha", "dropout"}, "soft-prompt": {"virtual_tokens", "start"}}
+_LEARNING_RATE = {"lora": 1e-3, "soft-prompt": 0.5}
+
 
 class Recipe(BaseModel):
-    """The keys of a recipe. The shipped `adapters/returns/recipe.yaml` explains each."""
+    """The keys of a recipe. The shipped `adapters/returns/recipe.yaml` explains each. Where methods need different
+    values, a key may name one for each: `learning_rate: {lora: 0.003, soft-prompt: 0.5}`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    method: Literal["lora"] = "lora"
+    method: Literal["lora", "soft-prompt"] = "lora"
     data: str = Field("transcripts", min_length=1)
     prompt: str
     knowledge: str = ""
-    targets: list[str] = Field(min_length=1)
+    targets: list[str] = []
     rank: int = Field(8, ge=1, le=512)
     alpha: int = Field(16, ge=1, le=4096)
     dropout: float = Field(0.05, ge=0, lt=1)
-    learning_rate: float = Field(1e-3, gt=0, le=1)
+    virtual_tokens: int = Field(20, ge=1, le=512)
+    start: str = ""
+    learning_rate: float = Field(default_factory=lambda known: _LEARNING_RATE[known["method"]], gt=0, le=1)
     warmup: float = Field(0.1, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0, le=1)
     epochs: int = Field(3, ge=1, le=1000)
@@ -38,6 +44,28 @@ class Recipe(BaseModel):
     patience: int = Field(1, ge=1)
     held_out: float = Field(0.15, gt=0, lt=1)
     seed: int = Field(0, ge=0, lt=2**32)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_its_method(cls, values: dict[str, Any]) -> dict[str, Any]:
+        method = str(values.get("method", "lora"))
+        if method not in _OF_ONE_METHOD:
+            return {key: value for key, value in values.items() if not isinstance(value, dict)}
+        for key, value in values.items():
+            if isinstance(value, dict) and (method not in value or not value.keys() <= _OF_ONE_METHOD.keys()):
+                raise ValueError(f"{key} has values for {', '.join(map(str, value))}; {method} needs one")
+        return {key: value[method] if isinstance(value, dict) else value for key, value in values.items()}
+
+    @model_validator(mode="after")
+    def _has_targets(self) -> Recipe:
+        if self.method == "lora" and not self.targets:
+            raise ValueError("targets names no layer, and a LoRA needs one")
+        return self
+
+    def used(self) -> dict[str, Any]:
+        """What applies to its method, as a card states it."""
+        others = set().union(*(keys for method, keys in _OF_ONE_METHOD.items() if method != self.method))
+        return self.model_dump(mode="json", exclude=others)
 
     @field_validator("data")
     @classmethod

@@ -31,10 +31,11 @@ if TYPE_CHECKING:
     from bot.training.dataset import Row
 
 SAMPLES = 3
+SOFT = "-soft"
 
 
 def train(recipe_path: Path, desk: Rooms, overrides: Sequence[str] = (), progress: Progress | None = None) -> TrainedVersion:
-    """The next version of the adapter whose folder holds `recipe_path`.
+    """The next version of the adapter that `recipe_path` makes.
 
     `overrides` are like "epochs=2". Raises DataError for a recipe or transcripts that cannot be used, TrainingError for
     a result that is not finite or no better than the base; no version is made then.
@@ -42,16 +43,17 @@ def train(recipe_path: Path, desk: Rooms, overrides: Sequence[str] = (), progres
     progress = progress or Quiet()
     started = time.perf_counter()
     recipe = read_recipe(recipe_path, overrides)
-    name = check_name("adapter", recipe_path.resolve().parent.name)
+    name = adapter_name(recipe_path, recipe)
     prompt = desk.prompts.get(recipe.prompt)
 
     # After what is quickly checked: torch takes seconds to import.
-    from bot.training import lora, trainer
+    from bot.training import adapter as adapters
+    from bot.training import trainer
     from bot.training.material import gather
 
     tokenizer = _prepare(desk, recipe)
     material = wait_for(lambda: gather(recipe_path.parent / recipe.data, recipe, prompt, desk, tokenizer, progress))
-    model = lora.attach(desk.base, recipe)
+    model = adapters.attach(desk.base, recipe)
     work = desk.settings.var / "training"
     work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=work, prefix=f"{name}-") as folder:
@@ -72,10 +74,19 @@ def train(recipe_path: Path, desk: Rooms, overrides: Sequence[str] = (), progres
         desk.settings.workspace / "adapters" / name,
         desk.base,
         draft,
-        lambda folder: lora.save(model, folder, draft.base),
+        lambda folder: adapters.save(model, folder, draft.base),
         lambda card: model_card(card, samples),
     )
     return TrainedVersion(adapter, card, samples, material.transcripts.bad)
+
+
+def adapter_name(recipe_path: Path, recipe: Recipe) -> str:
+    """The folder's name. A soft prompt beside a LoRA of the same transcripts is another adapter, which can be mixed with
+    it: `returns-soft`."""
+    name = recipe_path.resolve().parent.name
+    if recipe.method == "soft-prompt":
+        name = name.removesuffix(SOFT) + SOFT
+    return check_name("adapter", name)
 
 
 def check_better(before: float, after: float) -> None:
@@ -111,7 +122,7 @@ def _samples(
     model: Any, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], prompt: PromptVersion, progress: Progress
 ) -> tuple[Sample, ...]:
     """Held-out questions spread over the rows, answered without and with the adapter."""
-    from bot.training.lora import reply
+    from bot.training.adapter import reply
     from bot.types import Sampling
 
     chosen = [rows[number * len(rows) // SAMPLES] for number in range(min(SAMPLES, len(rows)))]

@@ -1,8 +1,8 @@
-"""The Hugging Face Trainer on a LoRA: loss on the supervised tokens only, measured on held-out rows after every epoch.
+"""The Hugging Face Trainer on an adapter: loss on the supervised tokens only, measured on held-out rows after every epoch.
 
-Rows are padded on the left, so supervised tokens stand at the end of every batch and the model computes logits for that
-end alone. Held-out loss is a mean over tokens, not over batches, for base and adapter alike. This file and `lora.py`
-are all of training that touches a model.
+Rows are padded on the right, so every position is what it is in serving, also behind the virtual tokens that PEFT puts
+first. Logits are computed where a supervised token is next, nowhere else. Held-out loss is a mean over tokens, not over
+batches, for base and adapter alike. This file and `adapter.py` are all of training that touches a model.
 """
 
 from __future__ import annotations
@@ -28,16 +28,14 @@ _SMOOTHING = 0.9
 
 
 def collate(rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
-    """Left-padded int64 tensors of shape (rows, longest): input_ids, attention_mask, position_ids, labels."""
+    """Right-padded int64 tensors of shape (rows, longest): input_ids, attention_mask, labels."""
     longest = max(len(row["input_ids"]) for row in rows)
     pads = [longest - len(row["input_ids"]) for row in rows]
-    attention = torch.tensor([[0] * pad + [1] * (longest - pad) for pad in pads])
     return {
         # Any id will do for padding: nothing attends to it and it has no label.
-        "input_ids": torch.tensor([[0] * pad + row["input_ids"] for pad, row in zip(pads, rows, strict=True)]),
-        "attention_mask": attention,
-        "position_ids": (attention.cumsum(1) - 1).clamp(min=0),
-        "labels": torch.tensor([[IGNORE] * pad + row["labels"] for pad, row in zip(pads, rows, strict=True)]),
+        "input_ids": torch.tensor([row["input_ids"] + [0] * pad for pad, row in zip(pads, rows, strict=True)]),
+        "attention_mask": torch.tensor([[1] * (longest - pad) + [0] * pad for pad in pads]),
+        "labels": torch.tensor([row["labels"] + [IGNORE] * pad for pad, row in zip(pads, rows, strict=True)]),
     }
 
 
@@ -51,14 +49,17 @@ def features(row: Row) -> dict[str, list[int]]:
 def supervised_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, int]:
     """Negative log-likelihood in nats, summed over the batch's supervised tokens, and their number."""
     labels = batch["labels"]
-    # The logits at a position speak about the next one, so one position before the first label is needed too.
-    first = int((labels != IGNORE).any(0).nonzero()[0])
-    keep = labels.shape[1] - first + 1
+    columns = (labels != IGNORE).any(0).nonzero()[:, 0]
+    # The logits at a position speak about the next one. Counted from the end, since virtual tokens may stand in front.
+    keep = columns - 1 - labels.shape[1]
     inputs: dict[str, Any] = {key: value for key, value in batch.items() if key != "labels"}
-    if "logits_to_keep" in inspect.signature(model.get_base_model().forward).parameters:
+    can_choose = "logits_to_keep" in inspect.signature(model.get_base_model().forward).parameters
+    if can_choose:
         inputs["logits_to_keep"] = keep
-    logits = model(**inputs, use_cache=False).logits[:, -keep:-1]
-    wanted = labels[:, first:]
+    logits = model(**inputs, use_cache=False).logits
+    if not can_choose:
+        logits = logits[:, keep]
+    wanted = labels[:, columns]
     chosen = wanted != IGNORE
     loss = torch.nn.functional.cross_entropy(logits[chosen].float(), wanted[chosen], reduction="sum")
     return loss, int(chosen.sum())
@@ -79,7 +80,7 @@ def held_out_loss(model: Any, rows: Sequence[Row], batch_size: int) -> float:
     return total / tokens
 
 
-class _LoraTrainer(Trainer):  # type: ignore[misc]
+class _AdapterTrainer(Trainer):  # type: ignore[misc]
     """Keeps the running loss and the tokens read so far for whoever watches."""
 
     control: Any
@@ -117,7 +118,7 @@ class _Watcher(TrainerCallback):  # type: ignore[misc]
         self._progress = progress
         self._held_out: float | None = None
         self._start = time.perf_counter()
-        self.trainer: _LoraTrainer | None = None
+        self.trainer: _AdapterTrainer | None = None
 
     def _tell(self, state: Any) -> None:
         assert self.trainer is not None
@@ -148,7 +149,7 @@ def run(
     faster; weights stay in float32. The same recipe, rows, seed, dtype and thread count give the same weights.
     """
     watcher = _Watcher(progress)
-    trainer = _LoraTrainer(
+    trainer = _AdapterTrainer(
         held_out,
         model=model,
         args=_arguments(recipe, work, choose_dtype(dtype)[0]),

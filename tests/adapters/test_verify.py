@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from bot.adapters.card import CARD
@@ -16,7 +17,9 @@ from bot.adapters.catalog import AdapterCatalog
 from bot.adapters.verify import CONFIG, WEIGHTS, verify
 from bot.base import Base, open_base
 from bot.errors import AdapterError, NotFound
-from tests.conftest import make_adapter, write_test_card
+from bot.limits import check_mix
+from bot.types import Adapter, Mix
+from tests.conftest import make_adapter, make_soft_prompt, write_test_card
 
 
 @pytest.fixture(scope="module")
@@ -151,3 +154,59 @@ def test_missing_base_folders_are_refused_at_once() -> None:
         with pytest.raises(NotFound, match="base"):
             open_base(name)
     assert time.perf_counter() - start < 0.5
+
+
+@pytest.fixture(scope="module")
+def good_soft(tiny_base: Base, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_soft_prompt(tiny_base, tmp_path_factory.mktemp("soft") / "returns" / "v1", seed=1)
+
+
+SOFT_CORRUPTIONS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "NaN": (not_a_number, "NaN"),
+    "truncated": (truncated, "truncated"),
+    "pickle": (lambda f: (f / "adapter_model.bin").write_bytes(b"x"), "pickled"),
+    "another number of tokens": (lambda f: edit_config(f, num_virtual_tokens=4), "4 virtual tokens"),
+    "no number of tokens": (lambda f: edit_config(f, num_virtual_tokens="5"), "not prompt_embeddings"),
+    "more weights": (lambda f: edit_weights(f, lambda w: w.update(more=torch.ones(1))), "more"),
+    "too narrow": (
+        lambda f: edit_weights(f, lambda w: w.update(prompt_embeddings=torch.ones(5, 31))),
+        r"5 virtual tokens × 32",
+    ),
+    "says it is a LoRA": (lambda f: edit_config(f, peft_type="LORA"), "its card says soft-prompt"),
+}
+
+
+@pytest.mark.parametrize("name", SOFT_CORRUPTIONS)
+def test_corrupt_soft_prompts_are_refused_with_the_reason(
+    name: str, good_soft: Path, tiny_base: Base, tmp_path: Path
+) -> None:
+    corrupt, reason = SOFT_CORRUPTIONS[name]
+    folder = Path(shutil.copytree(good_soft, tmp_path / "returns" / "v1"))
+    corrupt(folder)
+    write_test_card(tiny_base, folder, "soft-prompt")
+    with pytest.raises(AdapterError, match=f"(?s)returns@1 is refused.*{reason}"):
+        verify("returns", 1, folder, tiny_base)
+
+
+def test_a_soft_prompt_serves_once_in_a_mix_at_weight_1(
+    good: Path, good_soft: Path, tiny_base: Base, tmp_path: Path
+) -> None:
+    for name, source in (("returns", good), ("one", good_soft), ("two", good_soft)):
+        folder = Path(shutil.copytree(source, tmp_path / name / "v1"))
+        if name == "two":
+            edit_weights(folder, lambda w: w["prompt_embeddings"].add_(1))  # type: ignore[attr-defined]
+        write_test_card(tiny_base, folder, "lora" if name == "returns" else "soft-prompt")
+    catalog = AdapterCatalog(tmp_path, tiny_base)
+    mix = catalog.mix("returns*0.7+one")
+    assert (mix.soft_prompt, mix.virtual_tokens) == (catalog.get("one"), 5)
+    assert mix.loras == ((catalog.get("returns"), 0.7),)
+    assert catalog.mix("one*0+two").soft_prompt == catalog.get("two")
+    for text, says in (("one*0.5", "other weight than 1.*Write one@1"), ("one+two", "2 soft prompts.*Keep one")):
+        with pytest.raises(AdapterError, match=says):
+            catalog.mix(text)
+
+
+def test_a_classifier_is_never_part_of_a_mix() -> None:
+    classifier = Adapter("mood", 1, Path("unused"), "f" * 64, "classifier")
+    with pytest.raises(AdapterError, match=r"mood@1 is a classifier.*Leave it out"):
+        check_mix(Mix(((classifier, 1.0),)))

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,8 @@ def test_mixes_that_the_protocol_cannot_say_are_refused() -> None:
     for mix in (Mix(((RETURNS, 0.5),)), Mix(((RETURNS, 1.0), (RETURNS, 1.0)))):
         with pytest.raises(NotAvailable, match="weight 1"):
             model_name(mix, "base")
+    with pytest.raises(NotAvailable, match="soft prompt returns@2"):
+        model_name(Mix(((replace(RETURNS, method="soft-prompt"), 1.0),)), "base")
 
 
 async def test_verbs_of_the_local_engine_alone_say_so() -> None:

@@ -1,6 +1,6 @@
 """What agents of the demo desk answer to a list of messages, as it comes: for readers to judge, and for README's table.
 
-    python tests/load/answers.py tests/load/newcomer.yaml --out tests/load/results/newcomer.json
+python tests/load/answers.py tests/load/newcomer.yaml --out tests/load/results/newcomer.json
 """
 
 from __future__ import annotations

@@ -40,6 +40,10 @@ def test_a_recipe_is_shipped() -> None:
         ("held_out: 0", "held_out"),
         ("targets: []", "targets"),
         ("method: magic", "method"),
+        ("method: classifier", "'lora' or 'soft-prompt'"),
+        ("virtual_tokens: 0", "virtual_tokens"),
+        ("learning_rate: {soft-prompt: 0.1}", "lora needs one"),
+        ("learning_rate: {lora: 0.1, softprompt: 0.1}", "softprompt"),
     ],
 )
 def test_a_bad_key_is_refused_by_name(line: str, says: str, tmp_path: Path) -> None:
@@ -49,6 +53,18 @@ def test_a_bad_key_is_refused_by_name(line: str, says: str, tmp_path: Path) -> N
     path.write_text("\n".join([*kept, line]))
     with pytest.raises(DataError, match=says):
         read_recipe(path)
+
+
+def test_each_method_has_its_own_step_size_and_a_card_states_only_what_applies(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("prompt: support@1\nlearning_rate: {lora: 0.003, soft-prompt: 0.1}\ntargets: [q_proj]")
+    lora, soft = read_recipe(path), read_recipe(path, ["method=soft-prompt"])
+    assert (lora.learning_rate, soft.learning_rate) == (0.003, 0.1)
+    assert read_recipe(path, ["method=soft-prompt", "learning_rate=0.2"]).learning_rate == 0.2
+    assert lora.used().keys() - soft.used().keys() == {"targets", "rank", "alpha", "dropout"}
+    assert soft.used().keys() - lora.used().keys() == {"virtual_tokens", "start"}
+    path.write_text("prompt: support@1\nmethod: soft-prompt")
+    assert read_recipe(path).learning_rate > Recipe(prompt="support@1", targets=["q_proj"]).learning_rate
 
 
 def test_overrides_win_and_are_as_strict(recipe: Path) -> None:

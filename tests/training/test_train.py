@@ -18,7 +18,8 @@ from bot.engine.local.engine import LocalEngine
 from bot.engine.local.model import load_tokenizer
 from bot.errors import AdapterError, DataError, NotFound, TrainingError
 from bot.files import sha256_file
-from bot.training import lora, trainer
+from bot.training import adapter as adapters
+from bot.training import trainer
 from bot.training.facts import public_name
 from bot.training.material import gather
 from bot.training.model_card import model_card
@@ -165,7 +166,7 @@ def test_whatever_breaks_leaves_nothing(broken: str, recipe: Path, desk: Desk, m
     def fail(*_: Any) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(lora, broken, fail)
+    monkeypatch.setattr(adapters, broken, fail)
     with pytest.raises(OSError, match="No space"):
         train(recipe, desk, ["epochs=1"])
     assert nothing_but_versions(recipe, 0)

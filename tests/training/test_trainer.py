@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 from bot.base import Base
+from bot.engine.local.model import load_tokenizer
 from bot.errors import DataError, TrainingError
-from bot.training import lora
+from bot.training import adapter as adapters
 from bot.training.dataset import Row
 from bot.training.progress import Quiet
 from bot.training.recipe import Recipe
@@ -29,15 +31,18 @@ def make_row(length: int, supervised: int, seed: int = 0) -> Row:
 ROWS = [make_row(30, 4, 1), make_row(11, 9, 2), make_row(50, 1, 3), make_row(24, 23, 4)]
 
 
-@pytest.fixture(scope="module")
-def model(make_base: Callable[..., Base]) -> Any:
-    return lora.attach(make_base(), RECIPE).eval()
+SOFT = Recipe(method="soft-prompt", prompt="support@1", virtual_tokens=5, epochs=1, batch_size=3)
+
+
+@pytest.fixture(scope="module", params=[RECIPE, SOFT], ids=lambda recipe: recipe.method)
+def model(request: pytest.FixtureRequest, make_base: Callable[..., Base]) -> Any:
+    return adapters.attach(make_base(), request.param).eval()
 
 
 def reference(model: Any, row: Row) -> torch.Tensor:
     """Summed loss of one row alone, with all logits and no padding."""
     labels = [token if said else IGNORE for token, said in zip(row.ids, row.mask, strict=True)]
-    logits = model(input_ids=torch.tensor([row.ids])).logits[0, :-1]
+    logits = model(input_ids=torch.tensor([row.ids])).logits[0, -len(row.ids) : -1]
     return torch.nn.functional.cross_entropy(logits, torch.tensor(labels[1:]), reduction="sum")
 
 
@@ -50,7 +55,15 @@ def test_a_batch_costs_what_its_rows_cost_alone(model: Any) -> None:
     assert held_out_loss(model, ROWS, 2) == pytest.approx(float(alone) / tokens, rel=1e-5)
 
 
-def test_the_output_layer_sees_the_supervised_end_only(model: Any) -> None:
+@torch.no_grad()
+def test_without_its_adapter_a_model_costs_what_its_base_does(model: Any, tiny_base: Base) -> None:
+    with model.disable_adapter():
+        loss, _ = supervised_loss(model, collate([features(row) for row in ROWS]))
+    base = AutoModelForCausalLM.from_pretrained(tiny_base.path)
+    torch.testing.assert_close(loss, sum(reference(base, row) for row in ROWS), rtol=1e-5, atol=1e-4)
+
+
+def test_the_output_layer_sees_the_supervised_positions_only(model: Any) -> None:
     seen = []
     hook = model.get_output_embeddings().register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[1]))
     supervised_loss(model, collate([features(ROWS[0]), features(ROWS[2])]))
@@ -58,8 +71,29 @@ def test_the_output_layer_sees_the_supervised_end_only(model: Any) -> None:
     assert seen == [5]
 
 
+def test_of_a_soft_prompt_the_virtual_tokens_alone_are_trained(make_base: Callable[..., Base], tmp_path: Path) -> None:
+    model = adapters.attach(make_base(), SOFT)
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    run(model, SOFT, ROWS, ROWS, tmp_path, Quiet(), "float32")
+    changed = [name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])]
+    assert changed == ["prompt_encoder.default.embedding.weight"]
+
+
+def test_a_soft_prompt_begins_as_the_words_it_is_given_or_as_others_of_the_base(make_base: Callable[..., Base]) -> None:
+    base = make_base()
+    words = load_tokenizer(base)("Next step: wait.", add_special_tokens=False)["input_ids"]
+    recipe = SOFT.model_copy(update={"start": "Next step: wait.", "virtual_tokens": 2 * len(words)})
+    model = adapters.attach(base, recipe)
+    vocabulary = model.get_input_embeddings().weight
+    assert torch.equal(model.get_prompt(1)[0], vocabulary[words * 2])
+    drawn = [adapters.attach(base, SOFT.model_copy(update={"seed": seed})).get_prompt(1)[0] for seed in (1, 2, 1)]
+    assert torch.equal(drawn[0], drawn[2])
+    assert not torch.equal(drawn[0], drawn[1])
+    assert all((vocabulary == token).all(1).any() for token in drawn[0])
+
+
 def test_a_loss_that_is_not_finite_ends_the_run(make_base: Callable[..., Base], tmp_path: Path) -> None:
-    model = lora.attach(make_base(), RECIPE)
+    model = adapters.attach(make_base(), RECIPE)
     with torch.no_grad():
         next(p for name, p in model.named_parameters() if "lora_B" in name).fill_(float("nan"))
     with pytest.raises(TrainingError, match="step 1"):
@@ -68,22 +102,22 @@ def test_a_loss_that_is_not_finite_ends_the_run(make_base: Callable[..., Base], 
 
 def test_a_target_that_the_base_lacks_is_refused_with_those_it_has(tiny_base: Base) -> None:
     with pytest.raises(DataError, match=r"wq.*down_proj, gate_proj, k_proj"):
-        lora.attach(tiny_base, RECIPE.model_copy(update={"targets": ["q_proj", "wq"]}))
+        adapters.attach(tiny_base, RECIPE.model_copy(update={"targets": ["q_proj", "wq"]}))
 
 
 def test_weights_that_are_not_finite_are_not_saved(make_base: Callable[..., Base], tmp_path: Path) -> None:
-    model = lora.attach(make_base(), RECIPE)
+    model = adapters.attach(make_base(), RECIPE)
     with torch.no_grad():
         next(p for name, p in model.named_parameters() if "lora_A" in name)[0, 0] = float("inf")
     with pytest.raises(TrainingError, match="not finite"):
-        lora.save(model, tmp_path, "starter")
+        adapters.save(model, tmp_path, "starter")
     assert not list(tmp_path.iterdir())
 
 
 def test_autocast_trains_too_and_what_is_measured_afterwards_is_float32(
     make_base: Callable[..., Base], tmp_path: Path
 ) -> None:
-    model = lora.attach(make_base(), RECIPE)
+    model = adapters.attach(make_base(), RECIPE)
     ran = run(model, RECIPE, ROWS, ROWS, tmp_path, Quiet(), "bfloat16")
     assert ran == {"epochs": 1.0, "tokens": float(sum(len(row.ids) for row in ROWS))}
     assert {p.dtype for p in model.parameters()} == {torch.float32}

@@ -122,15 +122,15 @@ class LocalEngine:
     async def classify(self, text: str, adapter: Adapter) -> dict[str, float]:
         raise NotAvailable("The local engine cannot classify yet.", "Classifier adapters come with the workshop.")
 
-    def count(self, messages: Sequence[Message]) -> int:
+    def count(self, messages: Sequence[Message], mix: Mix = Mix()) -> int:
         from bot.engine.local.encode import encode
 
-        return len(encode(self._model.tokenizer, messages)) if self._model else 0
+        return mix.virtual_tokens + len(encode(self._model.tokenizer, messages)) if self._model else 0
 
-    def fits(self, messages: Sequence[Message], reply: int) -> bool:
+    def fits(self, messages: Sequence[Message], reply: int, mix: Mix = Mix()) -> bool:
         # A reply's limit is often set far above what it takes: it may claim a quarter of what the base reads.
         model = self._model
-        return model is None or self.count(messages) + min(reply, model.context // 4) <= model.context
+        return model is None or self.count(messages, mix) + min(reply, model.context // 4) <= model.context
 
     async def close(self) -> None:
         with self._lock:
@@ -150,20 +150,21 @@ def generate(model: Model, request: _Request) -> None:
 
     sampling = request.sampling
     with torch.inference_mode():
-        ids = model.encode(request.messages)
-        active = model.use(request.mix)
+        ids = model.encode(request.messages, request.mix)
+        active, step = model.use(request.mix), model.opening(ids, request.mix)
+        filled = request.mix.virtual_tokens + len(ids)
         picker = Picker(sampling, request.seed, model.end_ids)
         text = TextStream(model.tokenizer, sampling.stop)
-        room = min(sampling.max_tokens, model.context - len(ids))
-        cache, step, ended = DynamicCache(config=model.base.config), torch.tensor([ids]), False
+        room = min(sampling.max_tokens, model.context - filled)
+        cache, ended = DynamicCache(config=model.base.config), False
         while len(picker.tokens) < room and not ended and not text.stopped:
             if request.cancelled.is_set():
                 return
-            logits = active(input_ids=step, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[0, -1]
+            logits = active(**step, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[0, -1]
             token = picker.pick(logits)
             ended = token in model.end_ids
             if not ended and (piece := text.push(token)):
                 request.send(Piece(piece))
-            step = torch.tensor([[token]])
+            step = {"input_ids": torch.tensor([[token]])}
         rest = "" if text.stopped else text.flush()
-        request.send(Piece(rest, finish(text.stopped, ended), Usage(len(ids), len(picker.tokens))))
+        request.send(Piece(rest, finish(text.stopped, ended), Usage(filled, len(picker.tokens))))

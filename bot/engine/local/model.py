@@ -1,7 +1,8 @@
 """The base model and the adapters loaded on it. Everything here runs on the engine's one thread.
 
 Adapters are known by content hash, so a new version under an old name is another adapter. A mix is exact without
-merging: each active LoRA adds its own product, scaled by (its scaling × weight), whatever its rank.
+merging: each active LoRA adds its own product, scaled by (its scaling × weight), whatever its rank. A soft prompt's
+virtual tokens stand before the whole prompt, where PEFT puts them, so it goes with any LoRAs.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from bot.base import Base
 from bot.engine.local.encode import encode, encode_supervised
 from bot.errors import EngineError, InvalidMessage, SettingsError
+from bot.limits import check_mix
 from bot.types import Adapter, Message, Mix
 
 if TYPE_CHECKING:
@@ -85,33 +87,59 @@ class Model:
         self.end_ids = frozenset([ends] if isinstance(ends, int) else ends or [])
         self._peft: PeftModel | None = None
         self._scaling: dict[str, list[tuple[Any, float]]] = {}
+        self._virtual: dict[str, torch.Tensor] = {}
 
-    def encode(self, messages: Sequence[Message]) -> list[int]:
-        """Prompt ids. Raises InvalidMessage when they leave no room for a reply."""
+    def encode(self, messages: Sequence[Message], mix: Mix) -> list[int]:
+        """Prompt ids. Raises InvalidMessage when they leave no room for a reply under this mix."""
         ids = encode(self.tokenizer, messages)
-        if len(ids) >= self.context:
+        filled = mix.virtual_tokens + len(ids)
+        if filled >= self.context:
             raise InvalidMessage(
-                f"The conversation has {len(ids):,} tokens with its prompt; this base reads {self.context:,}.",
+                f"The conversation has {filled:,} tokens with its prompt; this base reads {self.context:,}.",
                 "Start a new conversation, or use fewer examples and passages.",
             )
         return ids
 
     def use(self, mix: Mix) -> PreTrainedModel | PeftModel:
-        """The model with exactly this mix active."""
-        if not mix.parts:
+        """The model with exactly this mix's LoRAs active; `opening` holds its soft prompt."""
+        loras = check_mix(mix).loras
+        if not loras:
             if self._peft is not None:
                 self._peft.base_model.disable_adapter_layers()
             return self.base
-        for adapter, _ in mix.parts:
+        for adapter, _ in loras:
             if adapter.hash not in self._scaling:
                 self._load(adapter)
         assert self._peft is not None
         self._peft.base_model.enable_adapter_layers()
-        self._peft.base_model.set_adapter([adapter.hash for adapter, _ in mix.parts], inference_mode=True)
-        for adapter, weight in mix.parts:
+        self._peft.base_model.set_adapter([adapter.hash for adapter, _ in loras], inference_mode=True)
+        for adapter, weight in loras:
             for layer, scaling in self._scaling[adapter.hash]:
                 layer.scaling[adapter.hash] = scaling * weight
         return self._peft
+
+    def opening(self, ids: list[int], mix: Mix) -> dict[str, torch.Tensor]:
+        """What the model reads first: the prompt's ids, or their embeddings behind the soft prompt's."""
+        tokens, soft = torch.tensor([ids]), mix.soft_prompt
+        if soft is None:
+            return {"input_ids": tokens}
+        if soft.hash not in self._virtual:
+            self._virtual[soft.hash] = self._load_virtual(soft)
+        embedded = self.base.get_input_embeddings()(tokens)
+        return {"inputs_embeds": torch.cat((self._virtual[soft.hash].to(embedded.dtype), embedded), dim=1)}
+
+    def _load_virtual(self, soft: Adapter) -> torch.Tensor:
+        """The virtual tokens' embeddings, of shape (1, tokens, width)."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            virtual: torch.Tensor = load_file(soft.path / "adapter_model.safetensors")["prompt_embeddings"]
+            if len(virtual) != soft.virtual_tokens:
+                raise ValueError(f"it has {len(virtual)} virtual tokens, not {soft.virtual_tokens}")
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            raise _does_not_load(soft, error) from None
+        return virtual.unsqueeze(0)
 
     def _load(self, adapter: Adapter) -> None:
         from peft import PeftModel
@@ -131,9 +159,7 @@ class Model:
                     str(adapter.path), adapter_name=adapter.hash, autocast_adapter_dtype=False, local_files_only=True
                 )
         except (OSError, ValueError, RuntimeError, KeyError) as error:
-            raise EngineError(
-                f"Adapter {adapter.ref} does not load: {str(error).splitlines()[0]}.", "bot adapters verify says more."
-            ) from None
+            raise _does_not_load(adapter, error) from None
         self._peft.to(self.dtype)
         self._peft.requires_grad_(False)
         self._peft.eval()
@@ -145,10 +171,17 @@ class Model:
         """Log-probability of each token of the reply and its end."""
         ids, mask = encode_supervised(self.tokenizer, (*messages, Message("assistant", reply)))
         start = len(encode(self.tokenizer, messages))
-        if len(ids) > self.context:
-            raise InvalidMessage(f"{len(ids):,} tokens to score; this base reads {self.context:,}.", "Shorten the reply.")
-        logits = self.use(mix)(input_ids=torch.tensor([ids]), use_cache=False).logits[0]
+        before = mix.virtual_tokens
+        if (filled := before + len(ids)) > self.context:
+            raise InvalidMessage(f"{filled:,} tokens to score; this base reads {self.context:,}.", "Shorten the reply.")
+        logits = self.use(mix)(**self.opening(ids, mix), use_cache=False).logits[0, before:]
         wanted = [position for position in range(start, len(ids)) if mask[position]]
         logprobs = logits[[position - 1 for position in wanted]].float().log_softmax(-1)
         picked = logprobs.gather(1, torch.tensor([[ids[position]] for position in wanted]))
         return [float(value) for value in picked[:, 0]]
+
+
+def _does_not_load(adapter: Adapter, error: Exception) -> EngineError:
+    return EngineError(
+        f"Adapter {adapter.ref} does not load: {str(error).splitlines()[0]}.", "bot adapters verify says more."
+    )

@@ -1,8 +1,10 @@
-"""A LoRA on the frozen base: made from a recipe, asked for replies, written as a plain PEFT folder."""
+"""An adapter on the frozen base, a LoRA or a soft prompt: made from a recipe, asked for replies, written as a plain PEFT
+folder."""
 
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,11 +24,33 @@ if TYPE_CHECKING:
 
 
 def attach(base: Base, recipe: Recipe) -> Any:
-    """The base in float32 with a fresh LoRA, seeded → PeftModel. Raises DataError for a target the base lacks."""
-    from peft import LoraConfig, get_peft_model
+    """The base in float32 with a fresh adapter, seeded → PeftModel. Raises DataError for a target the base lacks."""
+    from peft import get_peft_model
     from transformers import set_seed
 
     model = load_base(base, torch.float32)
+    config = _soft_prompt(base, recipe) if recipe.method == "soft-prompt" else _lora(base, model, recipe)
+    set_seed(recipe.seed)
+    return get_peft_model(model, config)
+
+
+def _soft_prompt(base: Base, recipe: Recipe) -> Any:
+    """Virtual tokens that begin as words which the base knows."""
+    from peft import PromptTuningConfig
+
+    given: dict[str, Any] = {"prompt_tuning_init": "SAMPLE_VOCAB"}
+    if recipe.start.strip():
+        given = {
+            "prompt_tuning_init": "TEXT",
+            "prompt_tuning_init_text": recipe.start,
+            "tokenizer_name_or_path": str(base.path),
+        }
+    return PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=recipe.virtual_tokens, **given)
+
+
+def _lora(base: Base, model: Any, recipe: Recipe) -> Any:
+    from peft import LoraConfig
+
     # Not the output layer: where it is tied to the embeddings, a LoRA on it cannot be served from its own files alone.
     linear = {
         name.rpartition(".")[2]
@@ -39,20 +63,20 @@ def attach(base: Base, recipe: Recipe) -> Any:
             f"The base {base.name!r} has no linear layer {', '.join(unknown)}.",
             f"targets may be: {', '.join(sorted(linear))}.",
         )
-    set_seed(recipe.seed)
-    config = LoraConfig(
+    return LoraConfig(
         task_type="CAUSAL_LM",
         r=recipe.rank,
         lora_alpha=recipe.alpha,
         lora_dropout=recipe.dropout,
         target_modules=sorted(recipe.targets),
     )
-    return get_peft_model(model, config)
 
 
 @torch.inference_mode()
 def reply(model: Any, tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], max_tokens: int) -> str:
     """The greedy reply to rendered messages, at most `max_tokens` long."""
+    # transformers 5.23 hands PEFT positions; behind a soft prompt it makes its own, which is no news to whoever trains.
+    warnings.filterwarnings("ignore", message="Position ids are not supported", category=UserWarning)
     model.eval()
     ids = torch.tensor([encode(tokenizer, messages)], device=model.device)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
@@ -87,4 +111,6 @@ def save(model: Any, folder: Path, base_name: str) -> None:
         key: sorted(value) if isinstance(value, set) else value for key, value in model.active_peft_config.to_dict().items()
     }
     config.update(base_model_name_or_path=base_name, inference_mode=True)
+    if config.get("tokenizer_name_or_path"):
+        config["tokenizer_name_or_path"] = base_name
     (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
