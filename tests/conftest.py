@@ -85,14 +85,15 @@ async def desk(settings: Settings) -> AsyncIterator[Desk]:
 
 @pytest.fixture(scope="session")
 def make_base(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Base]:
-    """A two-layer Llama with the starter's tokenizer and template; keywords change its config."""
+    """A two-layer model with the starter's tokenizer and template; keywords change its config."""
     import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-    def make(seed: int = 0, **changes: Any) -> Base:
+    def make(seed: int = 0, kind: str = "llama", **changes: Any) -> Base:
         folder = tmp_path_factory.mktemp("base")
         torch.manual_seed(seed)
-        config = LlamaConfig(
+        config = AutoConfig.for_model(
+            kind,
             **{
                 "vocab_size": 8192,
                 "hidden_size": 32,
@@ -104,9 +105,9 @@ def make_base(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Base]:
                 "eos_token_id": 2,
                 "pad_token_id": 0,
                 **changes,
-            }
+            },
         )
-        LlamaForCausalLM(config).save_pretrained(folder)
+        AutoModelForCausalLM.from_config(config).save_pretrained(folder)
         for file in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
             shutil.copy(STARTER / file, folder / file)
         return open_base(str(folder))

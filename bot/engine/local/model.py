@@ -1,30 +1,38 @@
-"""The base model and the adapters loaded on it. Everything here runs on the engine's one thread.
+"""The base model as the engine runs it: its linear layers grouped, its attention over slots, its adapters in memory.
 
-Adapters are known by content hash, so a new version under an old name is another adapter. A mix is exact without
-merging: each active LoRA adds its own product, scaled by (its scaling × weight), whatever its rank. A soft prompt's
-virtual tokens stand before the whole prompt, where PEFT puts them, so it goes with any LoRAs.
+Everything here but the reading of adapters runs on the engine's one thread. A base whose rows would not be what they are
+alone (positions scaled by the longest in the batch), or whose layers do not see all positions, is refused.
 """
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from bot.base import Base
-from bot.engine.local.encode import encode, encode_supervised
-from bot.errors import EngineError, InvalidMessage, SettingsError
+from bot.engine.local.adapters import AdapterMemory
+from bot.engine.local.encode import encode
+from bot.engine.local.projections import Projections
+from bot.engine.local.slots import Window
+from bot.engine.local.stack import LoraMix, Stack
+from bot.errors import InvalidMessage, SettingsError
 from bot.limits import check_mix
-from bot.types import Adapter, Message, Mix
+from bot.types import Message, Mix
 
 if TYPE_CHECKING:
-    from peft import PeftModel
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+EXACT = {"float64": torch.float64}
+"""For tests, where batches of any shape must give the same tokens."""
+ATTENTION = "switchboard-slots"
+"""The name under which transformers knows our attention."""
 
 
 def load_tokenizer(base: Base) -> PreTrainedTokenizerFast:
@@ -61,7 +69,7 @@ def load_base(base: Base, dtype: torch.dtype) -> PreTrainedModel:
 def choose_dtype(wanted: str) -> tuple[torch.dtype, str]:
     """The precision to serve in, and why. `auto` times a small matrix product in both."""
     if wanted != "auto":
-        return DTYPES[wanted], "set"
+        return (DTYPES | EXACT)[wanted], "set"
     seconds = {}
     for name, dtype in DTYPES.items():
         a, b = torch.ones(64, 1024, dtype=dtype), torch.ones(1024, 1024, dtype=dtype)
@@ -76,18 +84,19 @@ def choose_dtype(wanted: str) -> tuple[torch.dtype, str]:
 
 
 class Model:
-    """Base + loaded adapters. `context` is the longest sequence in tokens."""
+    """`context` is the longest sequence in tokens."""
 
     def __init__(self, base: Base, dtype: str) -> None:
         self.dtype, self.dtype_reason = choose_dtype(dtype)
         self.tokenizer = load_tokenizer(base)
-        self.base = load_base(base, self.dtype)
-        self.context = int(getattr(self.base.config, "max_position_embeddings", 0) or 2**20)
-        ends = self.base.generation_config.eos_token_id
+        self._model = load_base(base, self.dtype)
+        check_attention(base.name, self._model)
+        self._projections = Projections(self._model)
+        self._model.set_attn_implementation(_attention())
+        self.adapters = AdapterMemory(self._projections, self.dtype)
+        self.context = int(getattr(self._model.config, "max_position_embeddings", 0) or 2**20)
+        ends = self._model.generation_config.eos_token_id
         self.end_ids = frozenset([ends] if isinstance(ends, int) else ends or [])
-        self._peft: PeftModel | None = None
-        self._scaling: dict[str, list[tuple[Any, float]]] = {}
-        self._virtual: dict[str, torch.Tensor] = {}
 
     def encode(self, messages: Sequence[Message], mix: Mix) -> list[int]:
         """Prompt ids. Raises InvalidMessage when they leave no room for a reply under this mix."""
@@ -100,88 +109,76 @@ class Model:
             )
         return ids
 
-    def use(self, mix: Mix) -> PreTrainedModel | PeftModel:
-        """The model with exactly this mix's LoRAs active; `opening` holds its soft prompt."""
-        loras = check_mix(mix).loras
-        if not loras:
-            if self._peft is not None:
-                self._peft.base_model.disable_adapter_layers()
-            return self.base
-        for adapter, _ in loras:
-            if adapter.hash not in self._scaling:
-                self._load(adapter)
-        assert self._peft is not None
-        self._peft.base_model.enable_adapter_layers()
-        self._peft.base_model.set_adapter([adapter.hash for adapter, _ in loras], inference_mode=True)
-        for adapter, weight in loras:
-            for layer, scaling in self._scaling[adapter.hash]:
-                layer.scaling[adapter.hash] = scaling * weight
-        return self._peft
+    def parts(self, mix: Mix) -> tuple[LoraMix, Tensor | None]:
+        """A mix's tensors: its LoRAs, and its soft prompt's embeddings. Not for the model's thread: it may read files."""
+        soft = check_mix(mix).soft_prompt
+        loras = [(adapter.hash, self.adapters.lora(adapter), weight) for adapter, weight in mix.loras]
+        return loras, self.adapters.soft_prompt(soft) if soft else None
 
-    def opening(self, ids: list[int], mix: Mix) -> dict[str, torch.Tensor]:
-        """What the model reads first: the prompt's ids, or their embeddings behind the soft prompt's."""
-        tokens, soft = torch.tensor([ids]), mix.soft_prompt
-        if soft is None:
-            return {"input_ids": tokens}
-        if soft.hash not in self._virtual:
-            self._virtual[soft.hash] = self._load_virtual(soft)
-        embedded = self.base.get_input_embeddings()(tokens)
-        return {"inputs_embeds": torch.cat((self._virtual[soft.hash].to(embedded.dtype), embedded), dim=1)}
+    def inputs(self, ids: Sequence[int], virtual: Tensor | None, start: int, end: int) -> dict[str, Tensor]:
+        """What stands at positions start … end of a prompt: ids, or embeddings where a soft prompt comes first."""
+        if virtual is None:
+            return {"input_ids": torch.tensor([ids[start:end]])}
+        embedded = self._model.get_input_embeddings()(torch.tensor([ids]))
+        return {"inputs_embeds": torch.cat((virtual.to(embedded.dtype), embedded), dim=1)[:, start:end]}
 
-    def _load_virtual(self, soft: Adapter) -> torch.Tensor:
-        """The virtual tokens' embeddings, of shape (1, tokens, width)."""
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            virtual: torch.Tensor = load_file(soft.path / "adapter_model.safetensors")["prompt_embeddings"]
-            if len(virtual) != soft.virtual_tokens:
-                raise ValueError(f"it has {len(virtual)} virtual tokens, not {soft.virtual_tokens}")
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            raise _does_not_load(soft, error) from None
-        return virtual.unsqueeze(0)
-
-    def _load(self, adapter: Adapter) -> None:
-        from peft import PeftModel
-        from peft.tuners.lora import LoraLayer
-
-        try:
-            if self._peft is None:
-                self._peft = PeftModel.from_pretrained(
-                    self.base,
-                    str(adapter.path),
-                    adapter_name=adapter.hash,
-                    autocast_adapter_dtype=False,
-                    local_files_only=True,
-                )
-            else:
-                self._peft.load_adapter(
-                    str(adapter.path), adapter_name=adapter.hash, autocast_adapter_dtype=False, local_files_only=True
-                )
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
-            raise _does_not_load(adapter, error) from None
-        self._peft.to(self.dtype)
-        self._peft.requires_grad_(False)
-        self._peft.eval()
-        layers = [module for module in self._peft.modules() if isinstance(module, LoraLayer)]
-        self._scaling[adapter.hash] = [(m, m.scaling[adapter.hash]) for m in layers if adapter.hash in m.scaling]
-
-    @torch.inference_mode()
-    def score(self, messages: Sequence[Message], reply: str, mix: Mix) -> list[float]:
-        """Log-probability of each token of the reply and its end."""
-        ids, mask = encode_supervised(self.tokenizer, (*messages, Message("assistant", reply)))
-        start = len(encode(self.tokenizer, messages))
-        before = mix.virtual_tokens
-        if (filled := before + len(ids)) > self.context:
-            raise InvalidMessage(f"{filled:,} tokens to score; this base reads {self.context:,}.", "Shorten the reply.")
-        logits = self.use(mix)(**self.opening(ids, mix), use_cache=False).logits[0, before:]
-        wanted = [position for position in range(start, len(ids)) if mask[position]]
-        logprobs = logits[[position - 1 for position in wanted]].float().log_softmax(-1)
-        picked = logprobs.gather(1, torch.tensor([[ids[position]] for position in wanted]))
-        return [float(value) for value in picked[:, 0]]
+    def forward(self, inputs: Mapping[str, Tensor], window: Window, stack: Stack | None, keep: int = 1) -> Tensor:
+        """Logits (rows, vocabulary) after the last position; with `keep` 0, (rows, positions, vocabulary) for all."""
+        self._projections.stack = stack
+        logits: Tensor = self._model(
+            **inputs,
+            attention_mask=window.mask(),
+            position_ids=window.position_ids,
+            past_key_values=window,
+            use_cache=True,
+            logits_to_keep=keep,
+        ).logits
+        return logits[:, -1] if keep else logits
 
 
-def _does_not_load(adapter: Adapter, error: Exception) -> EngineError:
-    return EngineError(
-        f"Adapter {adapter.ref} does not load: {str(error).splitlines()[0]}.", "bot adapters verify says more."
-    )
+def check_attention(name: str, model: PreTrainedModel) -> None:
+    """Raises SettingsError for a base whose attention this engine does not serve."""
+    config: Any = model.config.get_text_config()
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    rope = getattr(config, "rope_parameters", None) or {}
+    scaled = {str(rope.get("rope_type", "default"))} & {"dynamic", "longrope"}
+    sliding = getattr(config, "sliding_window", None) and not getattr(config, "layer_types", None)
+    reason = ""
+    if not model._supports_attention_backend:
+        reason = "its attention cannot be replaced"
+    elif kinds != {"full_attention"} or sliding:
+        reason = (
+            f"its layers see only a part of the positions ({', '.join(sorted(kinds - {'full_attention'})) or 'sliding'})"
+        )
+    elif scaled:
+        reason = f"its positions ({', '.join(scaled)}) depend on the longest row in the batch"
+    if reason:
+        raise SettingsError(
+            f"The base {name!r} cannot share a batch: {reason}.",
+            "Choose another base, or serve it by vLLM (engine: remote).",
+        )
+
+
+def _attention() -> str:
+    """Have transformers know our attention; gives its name."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+
+    AttentionInterface.register(ATTENTION, attend)
+    # The window's mask is complete; transformers must make none of its own.
+    AttentionMaskInterface.register(ATTENTION, lambda *_, **__: None)
+    return ATTENTION
+
+
+def attend(
+    module: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scaling: float | None = None, **_: Any
+) -> tuple[Tensor, None]:
+    """Attention over slots: q (rows, heads, tokens, width), k and v with as many heads or fewer; gives (rows, tokens,
+    heads, width)."""
+    rows, heads, tokens, width = q.shape
+    groups = heads // k.shape[1]
+    if groups > 1 and tokens == 1:
+        # Heads that share keys stand where a prompt's tokens stand: nothing is repeated in memory.
+        out = F.scaled_dot_product_attention(q.view(rows, -1, groups, width), k, v, attn_mask=mask, scale=scaling)
+        return out.reshape(rows, 1, heads, v.shape[-1]), None
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scaling, enable_gqa=groups > 1)
+    return out.transpose(1, 2).contiguous(), None

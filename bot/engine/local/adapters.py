@@ -1,0 +1,128 @@
+"""Adapters in memory: PEFT folders read as tensors in the serving precision, by content hash, least recently used out.
+
+Contract: `AdapterMemory.get` may be called by any thread but the model's, which a file must not hold up. What a row in
+flight uses lives as long as the row, whatever is dropped here meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bot.adapters.verify import CONFIG, WEIGHTS
+from bot.engine.local.projections import Projections
+from bot.engine.local.stack import Factors
+from bot.errors import EngineError
+from bot.types import Adapter
+
+_REFUSED = {
+    "use_dora": "DoRA",
+    "modules_to_save": "whole modules beside the LoRA",
+    "lora_bias": "a bias of its own",
+    "layer_replication": "replicated layers",
+    "alora_invocation_tokens": "activation by a phrase",
+    "target_parameters": "a LoRA on bare parameters",
+    "fan_in_fan_out": "transposed layers",
+}
+
+
+class AdapterMemory:
+    """At most `limit` bytes of adapters are kept; one that is larger is kept alone."""
+
+    def __init__(self, projections: Projections, dtype: torch.dtype, limit: int = 2**30) -> None:
+        self._projections, self._dtype, self._limit = projections, dtype, limit
+        self._kept: OrderedDict[str, Factors | Tensor] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def lora(self, adapter: Adapter) -> Factors:
+        """Its factors. Raises EngineError when the folder cannot be read or holds what cannot be mixed."""
+        found = self._get(adapter)
+        assert isinstance(found, Factors)
+        return found
+
+    def soft_prompt(self, adapter: Adapter) -> Tensor:
+        """Its virtual tokens' embeddings, (1, tokens, width)."""
+        found = self._get(adapter)
+        assert isinstance(found, Tensor)
+        return found
+
+    def _get(self, adapter: Adapter) -> Factors | Tensor:
+        with self._lock:
+            if adapter.hash not in self._kept:
+                try:
+                    self._kept[adapter.hash] = self._read(adapter)
+                except (OSError, ValueError, KeyError, RuntimeError) as error:
+                    raise EngineError(
+                        f"Adapter {adapter.ref} does not load: {str(error).splitlines()[0]}.",
+                        "bot adapters verify says more.",
+                    ) from None
+            self._kept.move_to_end(adapter.hash)
+            while len(self._kept) > 1 and sum(_bytes(kept) for kept in self._kept.values()) > self._limit:
+                self._kept.popitem(last=False)
+            return self._kept[adapter.hash]
+
+    def _read(self, adapter: Adapter) -> Factors | Tensor:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            tensors = load_file(adapter.path / WEIGHTS)
+        except SafetensorError as error:
+            raise ValueError(str(error)) from None
+        if adapter.method == "soft-prompt":
+            virtual = tensors["prompt_embeddings"]
+            if len(virtual) != adapter.virtual_tokens:
+                raise ValueError(f"it has {len(virtual)} virtual tokens, not {adapter.virtual_tokens}")
+            return virtual.unsqueeze(0).to(self._dtype)
+        return read_factors(json.loads((adapter.path / CONFIG).read_text()), tensors, self._projections, self._dtype)
+
+
+def read_factors(
+    config: Mapping[str, Any], tensors: Mapping[str, Tensor], projections: Projections, dtype: torch.dtype
+) -> Factors:
+    """PEFT's config and tensors → factors. Raises ValueError for what cannot be served in a mixed batch."""
+    for key, what in _REFUSED.items():
+        if config.get(key):
+            raise ValueError(f"it has {what}, which cannot be served beside other adapters")
+    if config.get("bias", "none") != "none":
+        raise ValueError("it trains biases, which cannot be served beside other adapters")
+    halves: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        module, _, half = key.removeprefix("base_model.model.").removesuffix(".weight").rpartition(".")
+        if half not in ("lora_A", "lora_B") or module not in projections.places:
+            raise ValueError(f"it changes {key}, which is no linear layer of this base")
+        halves.setdefault(module, {})[half] = tensor
+    layers: dict[int, dict[int, tuple[Tensor, Tensor]]] = {}
+    for module, half_of in halves.items():
+        group, place = projections.places[module]
+        a, b = half_of["lora_A"], half_of["lora_B"]
+        wide = torch.promote_types(dtype, torch.float32)
+        scaled = b.to(wide) * _scaling(config, module, a.shape[0])
+        layers.setdefault(group, {})[place] = (a.to(dtype), scaled.to(dtype).T.contiguous())
+    return Factors(
+        {group: torch.cat([parts[place][0] for place in sorted(parts)]) for group, parts in layers.items()},
+        {(group, place): b for group, parts in layers.items() for place, (_, b) in parts.items()},
+        {
+            group: tuple(parts[place][0].shape[0] if place in parts else 0 for place in range(len(widths)))
+            for group, parts in layers.items()
+            for widths in [projections.groups[group].widths]
+        },
+    )
+
+
+def _scaling(config: Mapping[str, Any], module: str, rank: int) -> float:
+    from peft.utils.other import get_pattern_key
+
+    alphas = config.get("alpha_pattern") or {}
+    alpha = alphas.get(get_pattern_key(list(alphas), module), config["lora_alpha"])
+    return float(alpha / rank**0.5 if config.get("use_rslora") else alpha / rank)
+
+
+def _bytes(kept: Factors | Tensor) -> int:
+    return kept.bytes if isinstance(kept, Factors) else kept.nbytes

@@ -1,0 +1,116 @@
+"""The base's linear layers, those that read the same input made one product (q·k·v, gate·up), with room for adapters.
+
+Contract: `Projections(model)` replaces every linear layer but the output one. Which layers share an input is found by
+running one token, so nothing here knows an architecture's names. `stack` is what the next forward passes add; only the
+model's thread sets it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from bot.engine.local.stack import Stack
+
+
+@dataclass
+class Group:
+    """Linear layers that read the same input: weights (outs, in) one under the other."""
+
+    number: int
+    weight: Tensor
+    bias: Tensor | None
+    widths: tuple[int, ...]
+    input: Tensor | None = None
+    outputs: tuple[Tensor, ...] = ()
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """Where each layer's outputs begin."""
+        return (0, *accumulate(self.widths))[:-1]
+
+
+class Part(nn.Module):
+    """Stands where a linear layer stood. The first that is asked computes for its whole group."""
+
+    def __init__(self, owner: Projections, group: Group, place: int) -> None:
+        super().__init__()
+        self._owner, self._group, self._place = owner, group, place
+        self.in_features, self.out_features = group.weight.shape[1], group.widths[place]
+
+    @property
+    def weight(self) -> Tensor:
+        """This layer's rows; some models ask for their type or device."""
+        start = self._group.starts[self._place]
+        return self._group.weight[start : start + self.out_features]
+
+    def forward(self, x: Tensor) -> Tensor:
+        group = self._group
+        if group.input is not x:
+            self._owner.compute(group, x)
+        output = group.outputs[self._place]
+        if self._place == len(group.widths) - 1:
+            group.input, group.outputs = None, ()
+        return output
+
+
+class Projections:
+    """`places` tells for every replaced layer, by its name in the model, its group and its place there."""
+
+    def __init__(self, model: Any) -> None:
+        self.stack: Stack | None = None
+        self.groups: list[Group] = []
+        self.places: dict[str, tuple[int, int]] = {}
+        head = model.get_output_embeddings()
+        linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear) and m is not head}
+        for names in _siblings(model, linears):
+            self._replace(model, names, [linears[name] for name in names])
+
+    def _replace(self, model: Any, names: list[str], linears: list[nn.Linear]) -> None:
+        weights = [linear.weight.data for linear in linears]
+        weight = torch.cat(weights) if len(weights) > 1 else weights[0]
+        bias = None
+        if any(linear.bias is not None for linear in linears):
+            none = (weight.new_zeros(linear.out_features) for linear in linears)
+            bias = torch.cat([zero if m.bias is None else m.bias.data for m, zero in zip(linears, none, strict=True)])
+        group = Group(len(self.groups), weight, bias, tuple(linear.out_features for linear in linears))
+        self.groups.append(group)
+        for place, name in enumerate(names):
+            self.places[name] = (group.number, place)
+            parent, _, last = name.rpartition(".")
+            setattr(model.get_submodule(parent), last, Part(self, group, place))
+
+    def compute(self, group: Group, x: Tensor) -> None:
+        """The outputs of all layers of a group for x of shape (rows, tokens, in)."""
+        y = F.linear(x, group.weight, group.bias)
+        if self.stack is not None:
+            self.stack.add(group, x, y)
+        group.input, group.outputs = x, y.split(group.widths, dim=-1)
+
+
+def _siblings(model: Any, linears: Mapping[str, nn.Linear]) -> list[list[str]]:
+    """Names of the layers that one forward pass hands the very same tensor, one after the other."""
+    groups: list[tuple[Tensor, list[str]]] = []
+
+    def watch(name: str) -> Any:
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            if groups and groups[-1][0] is inputs[0]:
+                groups[-1][1].append(name)
+            else:
+                groups.append((inputs[0], [name]))
+
+        return hook
+
+    hooks = [module.register_forward_pre_hook(watch(name)) for name, module in linears.items()]
+    with torch.inference_mode():
+        model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=model.device), use_cache=False)
+    for handle in hooks:
+        handle.remove()
+    return [names for _, names in groups]

@@ -1,0 +1,85 @@
+"""Keys and values of many rows, each from position 0 of its own slot.
+
+Contract: `Slots` holds rows × positions for every layer and grows when asked; `window` is what a transformers model takes
+as its cache for one forward pass: it writes the new positions in place and shows views of what is visible, copying
+nothing. What a slot held before is never visible: a row sees the positions it has written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+class Slots:
+    """Tensors (rows, heads, positions, width), two a layer, made when the layer first writes."""
+
+    def __init__(self, rows: int, positions: int) -> None:
+        self.rows, self.positions = rows, positions
+        self.keys: dict[int, Tensor] = {}
+        self.values: dict[int, Tensor] = {}
+
+    @property
+    def bytes(self) -> int:
+        return sum(tensor.nbytes for tensor in (*self.keys.values(), *self.values.values()))
+
+    def room(self, kind: dict[int, Tensor], layer: int, like: Tensor) -> Tensor:
+        """A layer's tensor; `like` is (…, heads, …, width)."""
+        if layer not in kind:
+            kind[layer] = like.new_zeros(self.rows, like.shape[-3], self.positions, like.shape[-1])
+        return kind[layer]
+
+    def grow(self, rows: int, positions: int) -> None:
+        """Room for at least so many rows and positions; what is there stays."""
+        rows, positions = max(rows, self.rows), max(positions, self.positions)
+        if (rows, positions) == (self.rows, self.positions):
+            return
+        for kind in (self.keys, self.values):
+            for layer, old in kind.items():
+                kind[layer] = old.new_zeros(rows, old.shape[1], positions, old.shape[3])
+                kind[layer][: self.rows, :, : self.positions] = old
+        self.rows, self.positions = rows, positions
+
+    def copy(self, row: int, source: Slots, source_row: int, end: int) -> None:
+        """The first `end` positions of another's row, or of another row, into this one's."""
+        for mine, theirs in ((self.keys, source.keys), (self.values, source.values)):
+            for layer, tensor in theirs.items():
+                self.room(mine, layer, tensor)[row, :, :end] = tensor[source_row, :, :end]
+
+    def window(self, starts: Sequence[int], tokens: int) -> Window:
+        """Rows 0 … n, each about to write `tokens` positions from its start."""
+        return Window(self, starts, tokens)
+
+
+class Window:
+    """One forward pass's view, with what transformers asks of a cache."""
+
+    is_compileable = False
+
+    def __init__(self, slots: Slots, starts: Sequence[int], tokens: int) -> None:
+        self._slots, self._starts, self._tokens = slots, starts, tokens
+        self.end = max(starts) + tokens
+        self.position_ids = torch.tensor(starts)[:, None] + torch.arange(tokens)
+        self._rows = torch.arange(len(starts))[:, None]
+
+    def mask(self) -> Tensor:
+        """(rows, 1, tokens, positions): true where a token sees a position."""
+        return (torch.arange(self.end) <= self.position_ids[:, :, None])[:, None]
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        return self.end - self._tokens
+
+    def update(self, k: Tensor, v: Tensor, layer_idx: int, *_: object, **__: object) -> tuple[Tensor, Tensor]:
+        """Write (rows, heads, tokens, width); gives all visible positions, (rows, heads, positions, width)."""
+        keys = self._slots.room(self._slots.keys, layer_idx, k)
+        values = self._slots.room(self._slots.values, layer_idx, v)
+        if len(self._starts) == 1:
+            places = slice(self._starts[0], self._starts[0] + self._tokens)
+            keys[0, :, places], values[0, :, places] = k[0], v[0]
+        else:
+            keys[self._rows, :, self.position_ids] = k.transpose(1, 2)
+            values[self._rows, :, self.position_ids] = v.transpose(1, 2)
+        rows = len(self._starts)
+        return keys[:rows, :, : self.end], values[:rows, :, : self.end]

@@ -1,0 +1,114 @@
+"""Low-rank products for a batch in which every row has its own mix of LoRAs.
+
+Contract: a `Stack` holds the LoRAs of a batch side by side. One product with all their A's gives every row the columns
+of all of them; a mask keeps a row's own at their weights; one product a layer with the B's adds the result. Other rows'
+columns are exactly zero, so any ranks and weights mix exactly. Gathered when the batch's LoRAs change, never per step; a
+batch with one LoRA uses its tensors as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bot.engine.local.projections import Group
+
+
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """One LoRA's tensors, grouped as the base's projections are, its scaling multiplied into B."""
+
+    a: Mapping[int, Tensor]
+    """Group → (columns, in): the A's of the group's layers, one under the other."""
+    b: Mapping[tuple[int, int], Tensor]
+    """(group, place) → (rank, out)."""
+    ranks: Mapping[int, tuple[int, ...]]
+    """Group → rank at each place, 0 where the LoRA leaves that layer alone."""
+
+    @property
+    def bytes(self) -> int:
+        return sum(tensor.nbytes for tensor in (*self.a.values(), *self.b.values()))
+
+
+class Stack:
+    """`weights` is (rows, LoRAs)."""
+
+    def __init__(self, loras: Sequence[Factors], weights: Tensor) -> None:
+        self._a: dict[int, Tensor] = {}
+        self._b: dict[tuple[int, int], Tensor] = {}
+        self._spans: dict[int, tuple[tuple[int, int, int], ...]] = {}
+        self._owners: dict[int, tuple[int, ...]] = {}
+        for group in sorted({group for lora in loras for group in lora.a}):
+            self._gather(group, [(place, lora) for place, lora in enumerate(loras) if group in lora.a])
+        self.weigh(weights)
+
+    def _gather(self, group: int, loras: Sequence[tuple[int, Factors]]) -> None:
+        """Columns in the order of layers, and of LoRAs within a layer, so that every layer's are one slice."""
+        pieces: list[Tensor] = []
+        owners: list[int] = []
+        spans = []
+        for place in range(len(loras[0][1].ranks[group])):
+            first, chosen = len(owners), []
+            for number, lora in loras:
+                ranks = lora.ranks[group]
+                if ranks[place]:
+                    start = sum(ranks[:place])
+                    pieces.append(lora.a[group][start : start + ranks[place]])
+                    owners += [number] * ranks[place]
+                    chosen.append(lora.b[group, place])
+            if chosen:
+                spans.append((place, first, len(owners)))
+                self._b[group, place] = chosen[0] if len(chosen) == 1 else torch.cat(chosen)
+        self._a[group] = loras[0][1].a[group] if len(loras) == 1 else torch.cat(pieces)
+        self._spans[group], self._owners[group] = tuple(spans), tuple(owners)
+
+    def weigh(self, weights: Tensor) -> None:
+        """Other rows, or other weights, over the same LoRAs."""
+        plain = bool((weights == 1).all())
+        self._masks = {
+            owners: None if plain else weights[:, torch.tensor(owners, device=weights.device)].unsqueeze(1)
+            for owners in set(self._owners.values())
+        }
+
+    def add(self, group: Group, x: Tensor, y: Tensor) -> None:
+        """y += what the LoRAs make of x; shapes (rows, tokens, in) and (rows, tokens, the group's outs)."""
+        a = self._a.get(group.number)
+        if a is None:
+            return
+        columns = F.linear(x, a)
+        mask = self._masks[self._owners[group.number]]
+        if mask is not None:
+            columns = columns * mask
+        flat, out, starts = columns.flatten(0, 1), y.flatten(0, 1), group.starts
+        for place, first, last in self._spans[group.number]:
+            layer = out[:, starts[place] : starts[place] + group.widths[place]]
+            layer.addmm_(flat[:, first:last], self._b[group.number, place])
+
+
+LoraMix = Sequence[tuple[str, Factors, float]]
+"""One row's LoRAs: content hash, tensors, weight."""
+
+
+def wanted(mixes: Sequence[LoraMix]) -> tuple[str, ...]:
+    """The content hashes of all LoRAs of some rows, in the order in which a stack of them holds them."""
+    return tuple(sorted({name for mix in mixes for name, _, _ in mix}))
+
+
+def weights_of(mixes: Sequence[LoraMix], dtype: torch.dtype) -> Tensor:
+    """(rows, LoRAs)."""
+    hashes = wanted(mixes)
+    weights = torch.zeros(len(mixes), len(hashes), dtype=dtype)
+    for number, mix in enumerate(mixes):
+        for name, _, weight in mix:
+            weights[number, hashes.index(name)] += weight
+    return weights
+
+
+def stack_of(mixes: Sequence[LoraMix], dtype: torch.dtype) -> Stack | None:
+    """The stack that these rows need; None where no row has a LoRA."""
+    factors = {name: lora for mix in mixes for name, lora, _ in mix}
+    return Stack([factors[name] for name in wanted(mixes)], weights_of(mixes, dtype)) if factors else None

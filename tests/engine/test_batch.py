@@ -1,0 +1,126 @@
+"""Rows of one batch against plain PEFT, one at a time: the same tokens whatever the schedule of joins, leaves and cancels.
+
+In float64, so that no near-tie hides a fault or looks like one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from bot.adapters.verify import WEIGHTS, verify
+from bot.base import Base
+from bot.engine.local.encode import encode
+from bot.engine.local.engine import LocalEngine
+from bot.engine.local.sampling import TextStream
+from bot.types import Adapter, Message, Mix, Sampling
+from tests.conftest import make_adapter, make_soft_prompt
+
+TOKENS = 7
+SHARED = "You are Wren of Larkmoor. Answer from the knowledge below, in one sentence, and never guess. " * 3
+QUESTIONS = ["Where is my order?", "I want a refund for the lamp that I sent back", "hello", "how do I cancel? " * 40]
+KINDS: dict[str, dict[str, Any]] = {
+    "llama": {"num_key_value_heads": 2},
+    "qwen2": {"num_key_value_heads": 1, "attention_bias": True},
+    "gpt_neox": {},
+}
+
+
+def lora_targets(kind: str) -> dict[str, Any]:
+    return {"target_modules": ["query_key_value", "dense_h_to_4h"]} if kind == "gpt_neox" else {}
+
+
+def make_adapters(base: Base, kind: str, root: Path) -> list[Adapter]:
+    """LoRAs of unequal ranks, one with rsLoRA, one on few layers; and a soft prompt."""
+    few = {"target_modules": ["dense"]} if kind == "gpt_neox" else {"target_modules": ["q_proj", "up_proj"]}
+    given: list[tuple[int, dict[str, Any]]] = [
+        (2, lora_targets(kind)),
+        (5, lora_targets(kind) | {"use_rslora": True}),
+        (3, few),
+    ]
+    folders = [make_adapter(base, root / f"a{n}" / "v1", n, rank, **more) for n, (rank, more) in enumerate(given)]
+    folders.append(make_soft_prompt(base, root / "soft" / "v1", 9, 6))
+    return [verify(folder.parent.name, 1, folder, base) for folder in folders]
+
+
+class Reference:
+    """Plain transformers with the mix's weights added by hand, one reply at a time."""
+
+    def __init__(self, base: Base) -> None:
+        self._base, self._tokenizer = base, AutoTokenizer.from_pretrained(base.path)
+        self._models: dict[str, Any] = {}
+        self._said: dict[tuple[str, tuple[Message, ...]], list[int]] = {}
+
+    def _model(self, mix: Mix) -> Any:
+        key = Mix(tuple(mix.loras)).hash
+        if key not in self._models:
+            model = AutoModelForCausalLM.from_pretrained(self._base.path, dtype=torch.float64).eval()
+            for adapter, weight in mix.loras:
+                plain = AutoModelForCausalLM.from_pretrained(self._base.path, dtype=torch.float64)
+                wrapped = PeftModel.from_pretrained(plain, str(adapter.path))
+                for name, module in wrapped.base_model.model.named_modules():
+                    if hasattr(module, "get_delta_weight"):
+                        model.get_submodule(name).weight.data += weight * module.get_delta_weight("default").detach()
+            self._models[key] = model
+        return self._models[key]
+
+    @torch.no_grad()
+    def reply(self, messages: tuple[Message, ...], mix: Mix) -> list[int]:
+        key = (mix.hash, messages)
+        if key not in self._said:
+            model = self._model(mix)
+            inputs = model.get_input_embeddings()(torch.tensor([encode(self._tokenizer, messages)]))
+            if mix.soft_prompt:
+                virtual = load_file(mix.soft_prompt.path / WEIGHTS)["prompt_embeddings"].double()
+                inputs = torch.cat((virtual[None], inputs), 1)
+            how = {"eos_token_id": None, "do_sample": False, "max_new_tokens": TOKENS, "pad_token_id": 0}
+            made = model.generate(inputs_embeds=inputs, attention_mask=torch.ones(inputs.shape[:2]), **how)[0]
+            self._said[key] = made.tolist()
+        return self._said[key]
+
+    def text(self, messages: tuple[Message, ...], mix: Mix, tokens: int) -> str:
+        stream = TextStream(self._tokenizer, ())
+        return "".join(stream.push(token) for token in self.reply(messages, mix)[:tokens]) + stream.flush()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_random_schedules_give_what_each_would_get_alone(
+    kind: str, make_base: Callable[..., Base], tmp_path: Path
+) -> None:
+    base = make_base(kind=kind, **KINDS[kind])
+    adapters = make_adapters(base, kind, tmp_path)
+    reference, engine = Reference(base), LocalEngine(base, "float64", max_queue=1000)
+    mixes = [
+        Mix(),
+        *(Mix(((adapter, 1.0),)) for adapter in adapters),
+        Mix(((adapters[0], 0.7), (adapters[1], 1.3))),
+        Mix(((adapters[2], 0.5), (adapters[3], 1.0), (adapters[0], 1.0))),
+    ]
+
+    async def client(rng: random.Random) -> None:
+        for _ in range(4):
+            await asyncio.sleep(rng.random() / 50)
+            mix, tokens = rng.choice(mixes), rng.randint(1, TOKENS)
+            head = [Message("system", SHARED)] if rng.random() < 0.7 else []
+            messages = (*head, Message("user", rng.choice(QUESTIONS)))
+            stream = engine.stream(messages, mix, Sampling(max_tokens=tokens, ignore_eos=True), 0)
+            if rng.random() < 0.25:
+                async for _ in stream:
+                    break
+                await stream.aclose()
+                continue
+            said = "".join([piece.text async for piece in stream])
+            assert said == reference.text(messages, mix, tokens), (str(mix), tokens, messages[-1].content[:20])
+
+    for seed in range(3):
+        await asyncio.gather(*(client(random.Random(f"{seed}/{number}")) for number in range(6)))
+    await engine.close()
