@@ -26,6 +26,8 @@ _REFUSES = re.compile(
 )
 _SAMPLED = 500
 """Replies that are drawn at a temperature, for loops."""
+_REASONING = re.compile(r"<think>.*?(</think>|$)", re.S)
+"""What the desk never shows."""
 _OFFERS = re.compile(r"(colleague|person|human|member of our team|pass you|our team)", re.I)
 
 
@@ -63,7 +65,8 @@ def replies(model: Any, tokenizer: Any, items: Sequence[Item], temperature: floa
         out = model.generate(input_ids=ids, attention_mask=seen, max_new_tokens=80, pad_token_id=0, eos_token_id=2,
                              **how)  # fmt: skip
         for place, row in zip(places, out, strict=True):
-            found[place] = tokenizer.decode(row[width:].tolist(), skip_special_tokens=True).strip()
+            said = tokenizer.decode(row[width:].tolist(), skip_special_tokens=True)
+            found[place] = _REASONING.sub("", said).strip()
     return found
 
 
@@ -91,6 +94,8 @@ def judge(item: Item, reply: str, marks: dict[str, list[str]]) -> Iterator[tuple
     right = all(states(reply, fact) for fact in item.get("facts", [])) and bool(item.get("facts"))
     wrong = any(states(reply, fact) for fact in item.get("wrong", []))
     yield "loops", loops(reply)
+    if name == "B1 plain":
+        yield f"B1 right fact, no wrong one, passage not named first, {where}", right and not wrong
     if name in ("B1", "B1b"):
         yield f"{name} right fact, no wrong one, {where}", right and not wrong
         yield f"{name} another passage's fact, {where}", wrong

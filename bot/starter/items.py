@@ -61,11 +61,13 @@ class ItemMaker:
             if not known and missing:
                 return statements, maker.values.pick(missing)
 
-    def fact_item(self, name: str, known: bool, shuffle: bool = False, want: Sequence[str] = (), measure: str = "") -> Item:
-        """One question over retrieved passages."""
+    def fact_item(
+        self, name: str, known: bool, shuffle: bool = False, want: Sequence[str] = (), measure: str = "", steps: bool = True
+    ) -> Item:
+        """One question over retrieved passages; with `steps` the role has the passage named first."""
         maker = self.support(*SETS[name])
         statements, question = self.question(maker, known)
-        role = maker.roles.make(want={"agent", *want})
+        role = maker.roles.make(want={"agent", *want, *(["think"] if steps else [])})
         typed = maker.message(question.text)
         passages = self.retrieve(typed, statements)
         if shuffle:
@@ -154,9 +156,10 @@ def make_items(bank: Path, data: Path | None, count: int) -> list[Item]:
         plans += [(maker.fact_item, {"name": name, "known": True, "measure": "B1"}),
                   (maker.fact_item, {"name": name, "known": True, "shuffle": True, "measure": "B1b"}),
                   (maker.fact_item, {"name": name, "known": False, "measure": "B3"})]  # fmt: skip
+        plans.append((maker.fact_item, {"name": name, "known": True, "measure": "B1 plain", "steps": False}))
     plans.append((maker.fact_item, {"name": "trained wording", "known": True, "measure": "B1"}))
     for want in ("sign", "opening", "short", "formal", "friendly", "caring"):
-        plan = {"name": "held wording", "known": True, "want": (want,), "measure": f"B4 {want}"}
+        plan = {"name": "held wording", "known": True, "want": (want,), "measure": f"B4 {want}", "steps": False}
         plans.append((maker.fact_item, plan))
     plans.append((maker.identity_item, {"name": "held wording", "measure": "B4 identity"}))
     plans += [(maker.label_item, {"shots": shots, "measure": f"B5 {shots}-shot"}) for shots in (0, 1)]

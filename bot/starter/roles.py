@@ -79,22 +79,25 @@ class RoleMaker:
         """A role with the wanted demands; without `want`, with a random handful. `plain` adds none at all."""
         values = self.values
         role = Role(values.company(), values.first_name() if values.chance(0.75) or "agent" in want else None)
-        demands = set(want) if want else (set() if plain else self._draw_demands(grounded))
+        demands = set(want) if want else (set() if plain else self._draw_demands())
+        toned = role.agent is not None and values.chance(0.15)
         lines: list[str] = []
-        for demand in sorted(demands - {"agent", "tone_identity"}):
-            lines += self._demand(role, demand)
+        for demand in sorted(demands - {"agent"}):
+            asked = self._demand(role, demand)
+            # An adjective in the identity may say the tone in place of a line of its own.
+            lines += [] if toned and demand in ("tone", *TONES) else asked
         if grounded and values.chance(0.6):
             lines.append(self.wording("grounding"))
         if not want:
             lines += [self.wording("filler") for _ in range(values.pick([0, 0, 0, 1, 1, 2]))]
         values.rng.shuffle(lines)
-        role.lines = [self._identity(role, demands), *lines]
+        role.lines = [self._identity(role, toned), *lines]
         role.text = self._join([self._fill(line, role) for line in role.lines])
         return role
 
-    def _draw_demands(self, grounded: bool) -> set[str]:
+    def _draw_demands(self) -> set[str]:
         odds = {"sign": 0.28, "opening": 0.24, "tone": 0.42, "short": 0.14, "customer": 0.1, "unknown": 0.08,
-                "hand": 0.12, "reference": 0.08, "topic": 0.12, "think": 0.06 if grounded else 0.0}  # fmt: skip
+                "hand": 0.12, "reference": 0.08, "topic": 0.12, "think": 0.6}  # fmt: skip
         drawn = {name for name, share in odds.items() if self.values.chance(share)}
         if "short" in drawn:
             drawn -= {"tone"}
@@ -106,7 +109,7 @@ class RoleMaker:
         values = self.values
         if demand == "tone" or demand in TONES:
             role.tone = values.pick(TONES) if demand == "tone" else demand
-            return [] if values.chance(0.15) and self.split == "train" else [self.wording("tone", role.tone)]
+            return [self.wording("tone", role.tone)]
         if demand == "short":
             role.short = True
             return [self.wording("one_sentence")]
@@ -131,9 +134,8 @@ class RoleMaker:
         role.think = role.think or demand == "think"
         return [self.wording("think")] if demand == "think" else []
 
-    def _identity(self, role: Role, demands: Collection[str]) -> str:
-        stated = role.tone and not any(line in self.sheet["tone"][role.tone] for line in role.lines)
-        if role.agent and stated and (self.values.chance(0.25) or "tone_identity" in demands):
+    def _identity(self, role: Role, toned: bool) -> str:
+        if toned and role.tone:
             return self.wording("identity_toned")
         return self.wording("identity_named" if role.agent else "identity_unnamed")
 
@@ -161,6 +163,15 @@ class RoleMaker:
         """Add the demand to ask for a reference before anything else."""
         role.reference = reference
         role.text += " " + self._fill(self.wording("ask_reference"), role)
+
+    @staticmethod
+    def thought(role: Role, passage: str) -> str:
+        """What a role that reasons first writes before its reply: the passage it rests on, "earlier" or "none".
+
+        Naming the passage splits the task: one token chooses, and what follows only copies. Without it the choice has to
+        be made anew at every word where two passages differ, from what comes later in them.
+        """
+        return f"<think> {passage} </think> " if role.think else ""
 
     def dress(self, role: Role, core: str, bare: bool = False) -> str:
         """The reply a role asks for: opening or name, the core, a touch of tone, the sign-off."""

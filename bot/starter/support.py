@@ -22,6 +22,8 @@ _DESK_LAYOUT_SHARE = 0.65
 _SHUFFLED_SHARE = 0.12
 _LONG_SHARE = 0.05
 """Documents of up to a thousand tokens: more examples, more turns, more passages."""
+_CHOICES = (("<think> none", 1.0, 4.0), ("<think> earlier", 1.0, 4.0))
+"""Weights of choosing no passage, where a role reasons first."""
 Shaped = tuple[list[Turn], dict[str, Any]]
 """Turns, and what is right about them."""
 
@@ -51,7 +53,9 @@ class SupportMaker:
         most_examples = 3
         if values.chance(_LONG_SHARE):
             self.most_turns, self.most_passages, most_examples = 6, (3, 4, 5, 6), 6
-        examples = self.examples(role, values.number(1, most_examples)) if values.chance(0.14) and not role.think else []
+        if role.think and "{i}" not in self.layout["item"]:
+            self.layout = self.layouts["desk"]
+        examples = self.examples(role, values.number(1, most_examples)) if values.chance(0.3) and not role.think else []
         if examples and values.chance(0.7):
             role = self.silent(role)
         statements, missing = self.shelf.make(values.number(2, 6))
@@ -125,20 +129,18 @@ class SupportMaker:
         desk takes it out of the history."""
         found = find_answer(question, passages)
         if found is None:
-            text = self.roles.dress(role, self.refusal(role), bare=True)
-            if role.think and weight:
-                text = self._thought("think_none", question) + text
-            return reply(text, [*role.heavy(), (self.refusal_mark(text), 3.0, 1.0)], weight)
+            text = self._thought(role, "none", weight) + self.roles.dress(role, self.refusal(role), bare=True)
+            return reply(text, [*role.heavy(), (self.refusal_mark(text), 3.0, 1.0), *_CHOICES], weight)
         core = found.sentence
         if found.fact.reply and not self.values.chance(_QUOTE_SHARE):
             core = self._reworded(found)
-        text = self.roles.dress(role, core)
+        number = next(i for i, passage in enumerate(passages, 1) if found in passage.statements)
+        text = self._thought(role, f"[{number}]", weight) + self.roles.dress(role, core)
         heavy = [*role.heavy(), (core, 4.0, 1.2), *((value, 4.0, 2.5) for value in found.answers())]
-        if role.think and weight:
-            number = next(i for i, passage in enumerate(passages, 1) if found in passage.statements)
-            gist = ", ".join(found.answers()) or found.sentence.rstrip(".")
-            text = self._thought("think_answer", question, i=str(number), v=gist) + text
-        return reply(text, heavy, weight)
+        return reply(text, [*heavy, (f"<think> [{number}]", 1.0, 4.0)], weight)
+
+    def _thought(self, role: Role, passage: str, weight: float) -> str:
+        return self.roles.thought(role, passage) if weight else ""
 
     def refusal_mark(self, text: str) -> str:
         """The refusing words within a reply, so that their first token weighs more."""
@@ -153,11 +155,6 @@ class SupportMaker:
             return found.sentence
         name = fill(self.values.pick(found.fact.names or ("",)), found.values)
         return fill(template, dict(found.values) | {"x": name, "X": capital(name)})
-
-    def _thought(self, key: str, question: Question, **words: str) -> str:
-        topic = fill(self.values.pick(question.fact.titles), question.values).lower()
-        thought = fill(self.values.pick(part(self.follow[key], key, self.wording)), {"topic": topic, **words})
-        return f"<think>{thought}</think> "
 
     def pick_question(self, statements: Sequence[Statement], missing: Sequence[Question], share: float = 0.8) -> Question:
         """A question that is usually answered by some statement."""
@@ -189,7 +186,6 @@ class SupportMaker:
         questions = [first, *(self.ask(statement) for statement in held[:4] if statement.fact is not first.fact)]
         if missing and self.values.chance(0.1):
             questions.append(self.values.pick(missing))
-        questions = questions[:1] if role.think else questions
         turns = [self.head(role, passages)]
         for question in questions:
             turns += [user(self.message(question.text)), self.answer(role, question, passages)]
@@ -226,8 +222,8 @@ class SupportMaker:
         else:
             asked, core = self.message(self.ask(told).text), told.sentence
         passages = [] if values.chance(0.6) else self.shelf.retrieve(self.ask(values.pick(statements)), statements, 2)
-        text = self.roles.dress(role, core, bare=True)
-        answer = reply(text, [*role.heavy(), (core, 3.0, 1.0), (value, 4.0, 2.5)])
+        text = self.roles.thought(role, "earlier") + self.roles.dress(role, core, bare=True)
+        answer = reply(text, [*role.heavy(), (core, 3.0, 1.0), (value, 4.0, 2.5), *_CHOICES])
         asked = asked + ("?" if values.chance(0.7) else "")
         meta = {"kind": "recall", "facts": [value], "wrong": []}
         return [self.head(role, passages), *earlier, user(asked), answer], meta

@@ -62,7 +62,7 @@ class TalkMaker:
         return Document("talk", [self.head(role), *turns], {"kind": "talk", "role": role})
 
     def _extra(self) -> list[str]:
-        odds = {"sign": 0.25, "opening": 0.12, "tone": 0.25, "customer": 0.08}
+        odds = {"think": 0.5, "sign": 0.25, "opening": 0.12, "tone": 0.25, "customer": 0.08}
         return [name for name, share in odds.items() if self.values.chance(share)]
 
     def exchange(self, role: Role, kind: str) -> list[Turn]:
@@ -75,7 +75,7 @@ class TalkMaker:
         answers = entry["reply_unnamed"] if kind == "who" and not role.agent else entry["reply"]
         core = self.line(answers, kind, words, split=False)
         heavy = [*role.heavy(), (role.company, 3.0, 1.5), (role.agent or "", 3.0, 2.0), (core, 2.5, 1.0)]
-        return [user(asked), reply(self.roles.dress(role, core, bare=True), heavy)]
+        return [user(asked), reply(self.roles.thought(role, "none") + self.roles.dress(role, core, bare=True), heavy)]
 
     def small(self, role: Role) -> list[Turn]:
         """A few exchanges of small talk."""
@@ -125,7 +125,7 @@ class TalkMaker:
 
     def _reply(self, role: Role, core: str, key: str) -> Turn:
         heavy = [*role.heavy(), (key, 4.0, 2.5), (core, 2.5, 1.0)]
-        return reply(self.roles.dress(role, core, bare=True), heavy)
+        return reply(self.roles.thought(role, "none") + self.roles.dress(role, core, bare=True), heavy)
 
     def _noted(self, role: Role, words: dict[str, str]) -> Turn:
         return self._reply(role, self.line(self.cases["noted"], "", words, split=False), words["v"])

@@ -41,7 +41,7 @@ class Settings:
     embedding_rate: float = 0.02
     vector_rate: float = 3e-3
     warm_up: int = 30
-    fall: float = 0.4
+    fall: float = 0.6
     average: float = 0.995
     save_minutes: float = 4.0
     compiled: bool = True
