@@ -76,7 +76,7 @@ class AdapterMemory:
         except SafetensorError as error:
             raise ValueError(str(error)) from None
         if adapter.method == "soft-prompt":
-            virtual = tensors["prompt_embeddings"]
+            virtual: Tensor = tensors["prompt_embeddings"]
             if len(virtual) != adapter.virtual_tokens:
                 raise ValueError(f"it has {len(virtual)} virtual tokens, not {adapter.virtual_tokens}")
             return virtual.unsqueeze(0).to(self._dtype)

@@ -92,7 +92,7 @@ class Projections:
         y = F.linear(x, group.weight, group.bias)
         if self.stack is not None:
             self.stack.add(group, x, y)
-        group.input, group.outputs = x, y.split(group.widths, dim=-1)
+        group.input, group.outputs = x, torch.split(y, list(group.widths), dim=-1)
 
 
 def _siblings(model: Any, linears: Mapping[str, nn.Linear]) -> list[list[str]]:

@@ -181,7 +181,8 @@ class Scheduler:
     def _join(self, row: Row) -> None:
         assert row.own is not None
         needed = -(-(row.prompt + row.room) // _STEP) * _STEP
-        self._slots.grow(len(self._rows) + 1, needed)
+        # Rows by doubling: every growth copies what is there.
+        self._slots.grow(1 << len(self._rows).bit_length(), needed)
         self._slots.copy(len(self._rows), row.own, 0, row.prompt)
         row.own = None
         self._rows.append(row)
