@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from bot.engine.local.sampling import banned
 from bot.starter.export import load_checkpoint
 from bot.starter.items import Item, make_items
 from bot.starter.report import results
@@ -24,6 +25,8 @@ from bot.starter.wordings import load
 _REFUSES = re.compile(
     r"(don.?t have|do not have|can.?t find|cannot find|no information|not in my|do not know|don.?t know|not sure)", re.I
 )
+GUARD = 5
+"""`no_repeat_ngram_size` of the demo's prompts."""
 _SAMPLED = 500
 """Replies that are drawn at a temperature, for loops."""
 _REASONING = re.compile(r"<think>.*?(</think>|$)", re.S)
@@ -51,8 +54,10 @@ def prompt_ids(tokenizer: Any, messages: Sequence[dict[str, str]]) -> list[int]:
 
 
 @torch.inference_mode()
-def replies(model: Any, tokenizer: Any, items: Sequence[Item], temperature: float = 0.0, batch: int = 32) -> list[str]:
-    """Replies in the order of the items; temperature 0 is greedy."""
+def replies(
+    model: Any, tokenizer: Any, items: Sequence[Item], temperature: float = 0.0, guard: int = 0, batch: int = 32
+) -> list[str]:
+    """Replies in the order of the items; temperature 0 is greedy, `guard` the desk's `no_repeat_ngram_size`."""
     how = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
     prompts = [prompt_ids(tokenizer, item["messages"]) for item in items]
     order = sorted(range(len(items)), key=lambda place: len(prompts[place]))
@@ -63,11 +68,23 @@ def replies(model: Any, tokenizer: Any, items: Sequence[Item], temperature: floa
         ids = torch.tensor([[0] * (width - len(prompts[place])) + prompts[place] for place in places])
         seen = torch.tensor([[0] * (width - len(prompts[place])) + [1] * len(prompts[place]) for place in places])
         out = model.generate(input_ids=ids, attention_mask=seen, max_new_tokens=80, pad_token_id=0, eos_token_id=2,
-                             **how)  # fmt: skip
+                             logits_processor=[Guard(width, guard)] if guard else None, **how)  # fmt: skip
         for place, row in zip(places, out, strict=True):
             said = tokenizer.decode(row[width:].tolist(), skip_special_tokens=True)
             found[place] = _REASONING.sub("", said).strip()
     return found
+
+
+class Guard:
+    """The desk's repetition guard for plain transformers, whose own would count the prompt."""
+
+    def __init__(self, prompt: int, size: int) -> None:
+        self._prompt, self._size = prompt, size
+
+    def __call__(self, ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        for row, tokens in enumerate(ids[:, self._prompt :].tolist()):
+            scores[row, list(banned(tokens, self._size))] = -torch.inf
+        return scores
 
 
 def states(reply: str, fact: str) -> bool:
@@ -190,7 +207,9 @@ def evaluate(
     outcomes["B7 each of two roles obeyed"] = judge_pairs(talking, said, marks)
     if not wanted or "B8" in wanted:
         some = talking[:: max(1, len(talking) // _SAMPLED)][:_SAMPLED]
-        outcomes["B8 loops at T = 0.7"] = [loops(reply) for reply in replies(model, tokenizer, some, temperature=0.7)]
+        for name, guard in (("B8 loops at T = 0.7", GUARD), ("B8 loops at T = 0.7, no guard", 0)):
+            sampled = replies(model, tokenizer, some, temperature=0.7, guard=guard)
+            outcomes[name] = [loops(reply) for reply in sampled]
     for item in items:
         if item["measure"].startswith("B5"):
             outcomes.setdefault(item["measure"], []).append(label_right(model, tokenizer, item))
