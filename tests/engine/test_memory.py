@@ -1,0 +1,169 @@
+"""What the engine keeps: prompts already read, adapters, and a batch's slots; and what it refuses to take."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.adapters.verify import verify
+from bot.base import Base
+from bot.engine.local.engine import LocalEngine
+from bot.engine.local.prefixes import LEAST, Prefixes
+from bot.engine.local.slots import Slots
+from bot.errors import EngineError, SettingsError
+from bot.types import Adapter, Message, Mix, Sampling
+from tests.conftest import make_adapter
+
+GREEDY = Sampling(max_tokens=4, ignore_eos=True)
+ROLE = "You are Wren of Larkmoor. Answer from the knowledge below and never guess what is not there. " * 3
+
+
+def kept(positions: int) -> Slots:
+    """Slots of one row in one layer, 16 bytes a position."""
+    slots = Slots(1, positions)
+    slots.window([0], positions).update(torch.ones(1, 1, positions, 2), torch.ones(1, 1, positions, 2), 0)
+    return slots
+
+
+TOKENS = st.lists(st.integers(0, 2), min_size=1, max_size=3 * LEAST)
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), TOKENS), max_size=6), st.sampled_from("ab"), TOKENS)
+def test_a_prompt_is_reused_by_its_longest_common_beginning_and_never_under_another_key(
+    stored: list[tuple[str, list[int]]], key: str, wanted: list[int]
+) -> None:
+    prefixes = Prefixes()
+    for name, ids in stored:
+        prefixes.keep(name, ids, kept(len(ids)))
+    common = [
+        next((n for n, (a, b) in enumerate(zip(ids, wanted[:-1], strict=False)) if a != b), min(len(ids), len(wanted) - 1))
+        for name, ids in stored
+        if name == key
+    ]
+    best = max(common, default=0)
+    found = prefixes.find(key, wanted)
+    assert (found[1] if found else 0) == (best if best >= LEAST else 0)
+
+
+def test_the_longest_unused_prompt_goes_first() -> None:
+    prefixes = Prefixes(limit=16 * 100)
+    first, second, third = ([number] * 40 for number in (1, 2, 3))
+    prefixes.keep("", first, kept(40))
+    prefixes.keep("", second, kept(40))
+    assert prefixes.find("", first)
+    prefixes.keep("", third, kept(40))
+    assert prefixes.bytes <= 16 * 100
+    assert [bool(prefixes.find("", ids)) for ids in (first, second, third)] == [True, False, True]
+
+
+async def said(engine: LocalEngine, mix: Mix, question: str = "Where is my order?") -> str:
+    messages = [Message("system", ROLE), Message("user", question)]
+    return "".join([piece.text async for piece in engine.stream(messages, mix, GREEDY, 0)])
+
+
+def one(base: Base, folder: Path, seed: int, **config: Any) -> Adapter:
+    return verify(folder.parent.name, 1, make_adapter(base, folder, seed, 4, **config), base)
+
+
+async def test_a_role_is_read_once_for_every_mix(tiny_base: Base, tmp_path: Path) -> None:
+    engine = LocalEngine(tiny_base, "float32")
+    mixes = [Mix(), Mix(((one(tiny_base, tmp_path / "a" / "v1", 1), 1.0),))]
+    model = await asyncio.to_thread(engine._loaded)
+    forward, read = model.forward, []
+
+    def counted(inputs: dict[str, torch.Tensor], *rest: Any, **more: Any) -> torch.Tensor:
+        read.append(next(iter(inputs.values())).shape[1])
+        return forward(inputs, *rest, **more)
+
+    model.forward = counted  # type: ignore[method-assign, assignment]
+    first = [await said(engine, mix) for mix in mixes]
+    whole, read[:] = sum(read), []
+    assert [await said(engine, mix, "Hello, is anybody there?") for mix in mixes] != first
+    assert 0 < sum(read) < whole / 3
+    assert [await said(engine, mix) for mix in mixes] == first
+    await engine.close()
+
+
+async def test_a_new_version_under_an_old_name_is_another_adapter(tiny_base: Base, tmp_path: Path) -> None:
+    engine = LocalEngine(tiny_base, "float32")
+    old = one(tiny_base, tmp_path / "a" / "v1", 1)
+    before = await said(engine, Mix(((old, 1.0),)))
+    new = one(tiny_base, tmp_path / "a" / "v1", 2)
+    assert new.hash != old.hash
+    assert await said(engine, Mix(((new, 1.0),))) != before
+    await engine.close()
+
+
+async def test_adapters_beyond_the_limit_are_read_again(tiny_base: Base, tmp_path: Path) -> None:
+    engine = LocalEngine(tiny_base, "float32")
+    adapters = [one(tiny_base, tmp_path / f"a{seed}" / "v1", seed) for seed in range(3)]
+    memory = (await asyncio.to_thread(engine._loaded)).adapters
+    replies = [await said(engine, Mix(((adapter, 1.0),))) for adapter in adapters]
+    memory._limit = memory.lora(adapters[0]).bytes * 2
+    together = await asyncio.gather(*(said(engine, Mix(((adapter, 1.0),))) for adapter in adapters * 3))
+    assert together == replies * 3
+    assert len(memory._kept) == 2
+    await engine.close()
+
+
+async def test_everybody_gone_leaves_nothing_behind(tiny_base: Base, tmp_path: Path) -> None:
+    engine = LocalEngine(tiny_base, "float32")
+    mix, long = Mix(((one(tiny_base, tmp_path / "a" / "v1", 1), 1.0),)), Sampling(max_tokens=300, ignore_eos=True)
+
+    async def leave_early(number: int) -> None:
+        stream = engine.stream([Message("user", f"{number} lamps")], mix, long, 0)
+        if number % 3:
+            await anext(stream)
+        await stream.aclose()
+
+    await asyncio.gather(*(leave_early(number) for number in range(12)))
+    scheduler = engine._scheduler
+    await asyncio.wrap_future(scheduler.call(lambda: None))
+    await asyncio.wrap_future(scheduler.call(lambda: None))
+    assert [len(scheduler._rows), len(scheduler._waiting), scheduler._slots.bytes, scheduler._stack] == [0, 0, 0, None]
+    await engine.close()
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        ({"use_dora": True}, "DoRA"),
+        ({"modules_to_save": ["embed_tokens"]}, "whole modules"),
+        ({"bias": "lora_only"}, "biases"),
+    ],
+)
+async def test_what_cannot_stand_beside_others_is_refused(
+    config: dict[str, Any], why: str, tiny_base: Base, tmp_path: Path
+) -> None:
+    engine = LocalEngine(tiny_base, "float32")
+    folder = make_adapter(tiny_base, tmp_path / "odd" / "v1", 1, 4)
+    path = folder / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | config))
+    with pytest.raises(EngineError, match=why):
+        await said(engine, Mix(((Adapter("odd", 1, folder, "0" * 64, "lora"), 1.0),)))
+    assert await said(engine, Mix())
+    await engine.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"kind": "mistral", "sliding_window": 16}, "only a part"),
+        ({"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}}, "longest row"),
+    ],
+)
+async def test_a_base_whose_rows_would_change_each_other_is_refused(
+    changes: dict[str, Any], why: str, make_base: Callable[..., Base]
+) -> None:
+    engine = LocalEngine(make_base(**changes), "float32")
+    with pytest.raises(SettingsError, match=why):
+        await engine.load()
+    await engine.close()
