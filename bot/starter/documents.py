@@ -23,6 +23,14 @@ class Mark:
     rest: float
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Where in a reply its passage is chosen: before character `at`; `passage` is the text chosen, "" for none."""
+
+    at: int
+    passage: str
+
+
 @dataclass
 class Turn:
     """One message."""
@@ -33,6 +41,7 @@ class Turn:
     marks: list[Mark] = field(default_factory=list)
     wants: str = ""
     """For a customer's message: the value that the reply has to repeat, where there is one (evaluation)."""
+    choice: Choice | None = None
 
 
 @dataclass
@@ -58,11 +67,13 @@ def user(text: str, weight: float = 0.0, wants: str = "") -> Turn:
     return Turn("user", text, weight, wants=wants)
 
 
-def reply(text: str, heavy: Iterable[tuple[str, float, float]] = (), weight: float = 1.0) -> Turn:
+def reply(
+    text: str, heavy: Iterable[tuple[str, float, float]] = (), weight: float = 1.0, choice: Choice | None = None
+) -> Turn:
     """An assistant's message; `heavy` holds (substring, first weight, rest weight)."""
     marks = []
     for part, first, rest in heavy:
         place = text.find(part) if part else -1
         if place >= 0:
             marks.append(Mark(place, place + len(part), first, rest))
-    return Turn("assistant", text, weight, marks if weight > 0 else [])
+    return Turn("assistant", text, weight, marks if weight > 0 else [], choice=choice if weight > 0 else None)

@@ -58,7 +58,8 @@ def replies(
     model: Any, tokenizer: Any, items: Sequence[Item], temperature: float = 0.0, guard: int = 0, batch: int = 32
 ) -> list[str]:
     """Replies in the order of the items; temperature 0 is greedy, `guard` the desk's `no_repeat_ngram_size`."""
-    how = {"do_sample": True, "temperature": temperature} if temperature else {"do_sample": False}
+    torch.manual_seed(0)
+    how = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
     prompts = [prompt_ids(tokenizer, item["messages"]) for item in items]
     order = sorted(range(len(items)), key=lambda place: len(prompts[place]))
     found = [""] * len(items)
@@ -71,7 +72,8 @@ def replies(
                              logits_processor=[Guard(width, guard)] if guard else None, **how)  # fmt: skip
         for place, row in zip(places, out, strict=True):
             said = tokenizer.decode(row[width:].tolist(), skip_special_tokens=True)
-            found[place] = _REASONING.sub("", said).strip()
+            # The desk takes reasoning out only where the prompt asks for it.
+            found[place] = (_REASONING.sub("", said) if items[place]["role"].get("think") else said).strip()
     return found
 
 
@@ -111,6 +113,8 @@ def judge(item: Item, reply: str, marks: dict[str, list[str]]) -> Iterator[tuple
     right = all(states(reply, fact) for fact in item.get("facts", [])) and bool(item.get("facts"))
     wrong = any(states(reply, fact) for fact in item.get("wrong", []))
     yield "loops", loops(reply)
+    if not role.get("think"):
+        yield "reasons though nobody asked", "<think>" in reply
     if name == "B1 plain":
         yield f"B1 right fact, no wrong one, passage not named first, {where}", right and not wrong
     if name in ("B1", "B1b"):
@@ -119,13 +123,14 @@ def judge(item: Item, reply: str, marks: dict[str, list[str]]) -> Iterator[tuple
         if item["retrieved"]:
             yield f"{name} given the passage is shown, {where}", right and not wrong
         if name == "B1":
-            yield f"B2 refused, {where}", refuses(reply, role)
+            yield f"B2 refused, the passage shown or not, {where}", refuses(reply, role)
             if item["retrieved"]:
-                yield f"B2 refused though the passage is shown, {where}", refuses(reply, role)
+                yield f"B2 answerable question refused, {where}", refuses(reply, role)
             yield f"retriever shows the passage, {where}", item["retrieved"]
             yield f"retriever puts it first, {where}", item["first"]
     if name == "B3":
-        yield f"B3 says so and offers a person, {where}", refuses(reply, role) and bool(_OFFERS.search(reply))
+        says_so = refuses(reply, role) and bool(_OFFERS.search(reply)) and not wrong
+        yield f"B3 says so and offers a person, {where}", says_so
         yield f"B3 with {'stray' if item['shown'] else 'no'} passages, {where}", refuses(reply, role)
     if name == "B6":
         yield f"B6 recall, {where}", right
@@ -149,7 +154,7 @@ def obeys(want: str, role: dict[str, Any], reply: str, marks: dict[str, list[str
         return reply.startswith(role["opening"])
     if want == "short":
         body = reply.removesuffix(role.get("sign", "")).strip()
-        return len(re.split(r"(?<=[.!?])\s+(?=[A-Z])", body)) == 1
+        return bool(body) and len(re.split(r"(?<=[.!?])\s+(?=[A-Z])", body)) == 1
     return any(mark in reply for mark in marks[want])
 
 
@@ -192,12 +197,15 @@ def evaluate(
     path: Path, work: Path, data: Path | None, count: int, only: Sequence[str] = (), threads: int = 2,
     adapter: Path | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """All measures of a model, bare or with an adapter on; `only` keeps those whose name starts so."""
+    """All measures of a model, bare or with an adapter on; `only` keeps those named, without the loops at a temperature."""
     torch.set_num_threads(threads)
     model, tokenizer = open_model(path, work, adapter)
     marks = load().sheet("roles")["tone_marks"]
     wanted = tuple(name for name in only if name)
-    items = [item for item in cached_items(work, data, count) if not wanted or item["measure"].startswith(wanted)]
+    items = [item for item in cached_items(work, data, count) if not wanted or item["measure"] in wanted]
+    if not items:
+        names = sorted({item["measure"] for item in cached_items(work, data, count)})
+        raise SystemExit(f"--only {','.join(only)} names no measure; there are: {', '.join(names)}.")
     talking = [item for item in items if not item["measure"].startswith("B5")]
     said = replies(model, tokenizer, talking)
     outcomes: dict[str, list[bool]] = {}
@@ -205,7 +213,7 @@ def evaluate(
         for name, outcome in judge(item, reply, marks):
             outcomes.setdefault(name, []).append(outcome)
     outcomes["B7 each of two roles obeyed"] = judge_pairs(talking, said, marks)
-    if not wanted or "B8" in wanted:
+    if not wanted:
         some = talking[:: max(1, len(talking) // _SAMPLED)][:_SAMPLED]
         for name, guard in (("B8 loops at T = 0.7", GUARD), ("B8 loops at T = 0.7, no guard", 0)):
             sampled = replies(model, tokenizer, some, temperature=0.7, guard=guard)

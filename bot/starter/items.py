@@ -125,7 +125,9 @@ class ItemMaker:
             role = maker.roles.make(want={"agent"})
             if reference:
                 talk = TalkMaker(self.world.wordings, maker)
-                turns = [maker.head(role, []), *talk.case(role)]
+                # The case adds to the role what it asks for, so it comes before the head is written.
+                said = talk.case(role)
+                turns = [maker.head(role, []), *said]
                 asked = [place for place, turn in enumerate(turns) if turn.wants]
                 if not asked:
                     continue
@@ -133,7 +135,8 @@ class ItemMaker:
                         "role": _role(role), "messages": _messages(turns[: asked[-1] + 1])}  # fmt: skip
             statements, missing = maker.shelf.make(4)
             turns, meta = maker.conversation(role, statements, missing)
-            if meta["kind"] == "recall":
+            elsewhere = turns[0].text + turns[-2].text
+            if meta["kind"] == "recall" and not any(fact in elsewhere for fact in meta["facts"]):
                 return {"measure": measure, "set": "earlier fact", "facts": meta["facts"], "wrong": [],
                         "role": _role(role), "messages": _messages(turns[:-1])}  # fmt: skip
 

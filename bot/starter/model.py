@@ -1,7 +1,7 @@
 """The network that is trained: a plain Llama, written for packed rows, and its way to and from the public format.
 
-Contract: `Starter.hidden(ids, documents)` runs rows that hold several documents, each seeing only itself; `to_llama`
-and `from_llama` exchange weights with `transformers.LlamaForCausalLM`, which gives the same logits. Attention is
+Contract: `Starter` runs rows that hold several documents, each seeing only itself; `build_llama` gives a
+`transformers.LlamaForCausalLM` with the same logits. Attention is
 written as plain products on a CPU (faster there under `torch.compile`) and as SDPA on a GPU.
 """
 
@@ -14,6 +14,13 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+CHOOSER = (4, 1)
+"""Layer and head that training shows where to look: from the place where a reply's passage is chosen to that passage.
+
+Copying has its circuit from the start (circuit.py); choosing by meaning is the other skill that plain training does not
+find in a CPU's budget: after 26 million tokens the first passage was chosen always. The loss on one head's attention
+breaks that plateau; how the rest of the network uses what the head finds is left to it."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,8 @@ class Layer(nn.Module):
     def _matrix(rows: int, columns: int, gain: float) -> nn.Parameter:
         return nn.Parameter(torch.randn(rows, columns) * gain / math.sqrt(columns))
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, visible: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, visible: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The new residual stream, and the queries and keys that made it."""
         rows, length, hidden = x.shape
         y = rms_norm(x, self.norm1)
         joint = F.linear(y, torch.cat([self.q, self.k, self.v]).to(y.dtype))
@@ -84,7 +92,7 @@ class Layer(nn.Module):
         x = x + F.linear(mixed, self.o.to(y.dtype))
         y = rms_norm(x, self.norm2)
         inner = F.silu(F.linear(y, self.gate.to(y.dtype))) * F.linear(y, self.up.to(y.dtype))
-        return x + F.linear(inner, self.down.to(y.dtype))
+        return x + F.linear(inner, self.down.to(y.dtype)), q, k
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -102,6 +110,16 @@ def attend(q: Tensor, k: Tensor, v: Tensor, visible: Tensor) -> Tensor:
     return torch.matmul(weights.to(v.dtype), v)
 
 
+def missing(q: Tensor, k: Tensor, visible: Tensor, choices: Tensor) -> Tensor:
+    """Negative log of a head's attention to the right places, for each choice; q and k are (rows, length, head)."""
+    row, place, first, last = choices.unbind(1)
+    scores = torch.einsum("nd,nld->nl", q[row, place] * q.shape[-1] ** -0.5, k[row]).float()
+    logs = torch.log_softmax(scores.masked_fill(~visible[row, place], -1e9), dim=-1)
+    where = torch.arange(k.shape[1], device=k.device)
+    right = (where >= first[:, None]) & (where < last[:, None])
+    return -torch.logsumexp(logs.masked_fill(~right, -1e9), dim=-1)
+
+
 class Starter(nn.Module):
     """The whole network; embeddings serve as output weights too."""
 
@@ -112,8 +130,11 @@ class Starter(nn.Module):
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
         self.norm = nn.Parameter(torch.ones(shape.hidden))
 
-    def forward(self, ids: Tensor, documents: Tensor, dtype: torch.dtype = torch.bfloat16) -> Tensor:
-        """Final hidden states. `documents` numbers the document of every position; negative is padding."""
+    def forward(
+        self, ids: Tensor, documents: Tensor, choices: Tensor, dtype: torch.dtype = torch.bfloat16
+    ) -> tuple[Tensor, Tensor]:
+        """Final hidden states, and for each of the `choices` (n, 4: row, place, first and last + 1 place of what is right)
+        how far the choosing head looks elsewhere. `documents` numbers every position's document; negative is padding."""
         length = ids.shape[1]
         place = torch.arange(length, device=ids.device)
         pairs = torch.arange(0, self.shape.head, 2, device=ids.device).float() / self.shape.head
@@ -122,9 +143,12 @@ class Starter(nn.Module):
         same = documents[:, :, None] == documents[:, None, :]
         visible = (same & (place[:, None] >= place[None, :]))[:, None]
         x = F.embedding(ids, self.embedding).to(dtype)
-        for layer in self.layers:
-            x = layer(x, cos, sin, visible)
-        return rms_norm(x, self.norm)
+        missed = choices[:, 0].float() * 0
+        for number, layer in enumerate(self.layers):
+            x, q, k = layer(x, cos, sin, visible)
+            if number == min(CHOOSER[0], self.shape.layers - 1):
+                missed = missing(q[:, CHOOSER[1]], k[:, CHOOSER[1]], visible[:, 0], choices)
+        return rms_norm(x, self.norm), missed
 
     def losses(self, hidden: Tensor, where: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy at the chosen flat positions."""

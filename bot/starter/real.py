@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bot.starter.documents import Document, Turn, reply, system, user
+from bot.starter.documents import Choice, Document, Turn, reply, system, user
 from bot.starter.support import SupportMaker
 from bot.starter.wordings import Wordings, fill, stable_hash
 
@@ -183,5 +183,6 @@ class RealMaker:
         role = fill(head, {"co": company, "ag": values.first_name()})
         text = answer if known else values.pick(self.support.talk["refusals"])
         asked = question if values.chance(0.5) else self.support.message(question.rstrip("?"))
-        turns = [system(f"{role}\n\n{block}"), user(asked), reply(text, [(text, 4.0, 1.2)])]
+        choice = Choice(0, answer if known else "") if shown else None
+        turns = [system(f"{role}\n\n{block}"), user(asked), reply(text, [(text, 4.0, 1.2)], choice=choice)]
         return Document("faq", turns)

@@ -18,8 +18,8 @@ TARGETS: Mapping[str, float] = {
     "B1 right fact, no wrong one, held topic": 0.8,
     "B1b right fact, no wrong one, held wording": 0.6,
     "B1b right fact, no wrong one, held topic": 0.5,
-    "B2 refused, held wording": -0.05,
-    "B2 refused, held topic": -0.08,
+    "B2 answerable question refused, held wording": -0.05,
+    "B2 answerable question refused, held topic": -0.08,
     "B3 says so and offers a person, held wording": 0.9,
     "B3 says so and offers a person, held topic": 0.9,
     "B4 company": 0.8,
@@ -53,7 +53,8 @@ def row(name: str, found: Sequence[bool]) -> dict[str, Any]:
     known = identity[0] == "B" and identity[1:2].isdigit()
     holds = None if target is None else (value >= target if target > 0 else value <= -target)
     return {"id": identity if known else "", "measure": measure if known else name, "value": round(value, 3),
-            "unit": "share", "target": abs(target) if target is not None else None, "holds": holds, "n": len(found),
+            "unit": "share", "target": abs(target) if target is not None else None, "most": bool(target and target < 0),
+            "holds": holds, "n": len(found),
             "interval": interval(sum(found), len(found))}  # fmt: skip
 
 
@@ -74,7 +75,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = ["| # | measure | value | 95 % interval | items | target |", "|---|---|---|---|---|---|"]
     for entry in rows:
         low, high = entry["interval"]
-        target = "" if entry["target"] is None else f"{entry['target']:.0%} {'✓' if entry['holds'] else '✗'}"
+        sign, mark = "≤" if entry["most"] else "≥", "✓" if entry["holds"] else "✗"
+        target = "" if entry["target"] is None else f"{sign} {100 * entry['target']:g} % {mark}"
         cells = [
             entry["id"],
             entry["measure"],

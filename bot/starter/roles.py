@@ -1,6 +1,6 @@
 """Role instructions: makes one, says what it demands of a reply, and writes replies that obey it.
 
-Contract: `make_role` draws a role from the trained or held-out wordings; `Role.text` is what the system message says,
+Contract: `RoleMaker.make` draws a role from the trained or held-out wordings; `Role.text` is what the system message says,
 the other fields are what a reply owes it; `dress` turns the bare answer into that reply. Texts: `wordings/roles.yaml`.
 """
 
@@ -31,7 +31,6 @@ class Role:
     case: str | None = None
     team: str | None = None
     reference: str | None = None
-    on_topic: bool = False
     think: bool = False
     text: str = ""
     lines: list[str] = field(default_factory=list)
@@ -129,7 +128,6 @@ class RoleMaker:
             role.case, role.team = values.pick(sorted(self.sheet["cases"])), values.of("teams")
             return [self.wording("hand_off")]
         if demand == "topic":
-            role.on_topic = True
             return [self.wording("on_topic")]
         role.think = role.think or demand == "think"
         return [self.wording("think")] if demand == "think" else []
@@ -176,8 +174,9 @@ class RoleMaker:
     def dress(self, role: Role, core: str, bare: bool = False) -> str:
         """The reply a role asks for: opening or name, the core, a touch of tone, the sign-off."""
         values, before, after = self.values, "", ""
+        named = role.opening or role.customer
         if role.tone in ("formal", "friendly", "caring") and not role.short and not bare:
-            before = values.pick(self.sheet["before"][role.tone]) if values.chance(0.7) else ""
+            before = values.pick(self.sheet["before"][role.tone]) if values.chance(0.7) and not named else ""
             after = values.pick(self.sheet["after"][role.tone]) if not before or values.chance(0.3) else ""
         role.touches = [before, after]
         if role.opening:

@@ -39,7 +39,7 @@ class Statement:
 
 @dataclass(frozen=True)
 class Passage:
-    """What reaches the prompt: a title and one or two sentences, the best first."""
+    """What reaches the prompt: a title and one to three sentences, the best first."""
 
     title: str
     statements: tuple[Statement, ...]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from bot.starter.documents import Document, Turn, reply, system, user
+from bot.starter.documents import Choice, Document, Turn, reply, system, user
 from bot.starter.ranking import Bank
 from bot.starter.roles import Role, RoleMaker
 from bot.starter.shelf import Passage, Question, ShelfMaker, Statement, find_answer
@@ -130,14 +130,19 @@ class SupportMaker:
         found = find_answer(question, passages)
         if found is None:
             text = self._thought(role, "none", weight) + self.roles.dress(role, self.refusal(role), bare=True)
-            return reply(text, [*role.heavy(), (self.refusal_mark(text), 3.0, 1.0), *_CHOICES], weight)
+            mark = self.refusal_mark(text)
+            choice = Choice(max(0, text.find("none") if role.think else text.find(mark)), "") if passages else None
+            return reply(text, [*role.heavy(), (mark, 3.0, 1.0), *_CHOICES], weight, choice)
         core = found.sentence
         if found.fact.reply and not self.values.chance(_QUOTE_SHARE):
             core = self._reworded(found)
         number = next(i for i, passage in enumerate(passages, 1) if found in passage.statements)
         text = self._thought(role, f"[{number}]", weight) + self.roles.dress(role, core)
         heavy = [*role.heavy(), (core, 4.0, 1.2), *((value, 4.0, 2.5) for value in found.answers())]
-        return reply(text, [*heavy, (f"<think> [{number}]", 1.0, 4.0)], weight)
+        choice = Choice(
+            text.find(f"[{number}]") + 1 if role.think and weight else text.find(core), passages[number - 1].text
+        )
+        return reply(text, [*heavy, (f"<think> [{number}]", 1.0, 4.0)], weight, choice)
 
     def _thought(self, role: Role, passage: str, weight: float) -> str:
         return self.roles.thought(role, passage) if weight else ""

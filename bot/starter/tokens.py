@@ -41,6 +41,8 @@ class Encoded:
 
     ids: npt.NDArray[np.uint16]
     weights: npt.NDArray[np.uint16]
+    choices: tuple[tuple[int, int, int], ...] = ()
+    """(place before the choice, first and last + 1 place of what is chosen); no passage is the document's first place."""
 
 
 def train_tokenizer(texts: Iterable[str], size: int = 8192) -> Tokenizer:
@@ -91,13 +93,32 @@ def encode(documents: Sequence[Document], tokenizer: Tokenizer) -> list[Encoded]
 
 def _encode_one(document: Document, pieces: Any) -> Encoded:
     ids, weights = [BOS], [0.0]
-    for turn in document.turns:
+    choices: list[tuple[int, int, int]] = []
+    head, starts = document.turns[0].text, 2
+    offsets: Sequence[tuple[int, int]] = ()
+    for number, turn in enumerate(document.turns):
         piece = next(pieces)
+        if number == 0:
+            offsets = piece.offsets
+        if turn.choice:
+            place = len(ids) + sum(end <= turn.choice.at for _, end in piece.offsets)
+            first = head.find(turn.choice.passage) if turn.choice.passage else -1
+            span = _places(offsets, first, first + len(turn.choice.passage)) if first >= 0 else None
+            if span:
+                choices.append((place, starts + span[0], starts + span[1]))
+            elif not turn.choice.passage:
+                choices.append((place, 0, 1))
         ids += [SPEAKERS[turn.speaker], *piece.ids, END]
         learnt = turn.weight if turn.speaker == "assistant" else 0.0
         weights += [0.0, *_turn_weights(turn, piece.offsets), learnt]
     scaled = np.minimum(np.round(np.array(weights) * WEIGHT_UNIT), 65535)
-    return Encoded(np.array(ids, dtype=np.uint16), scaled.astype(np.uint16))
+    return Encoded(np.array(ids, dtype=np.uint16), scaled.astype(np.uint16), tuple(choices))
+
+
+def _places(offsets: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int] | None:
+    """The tokens that lie within characters start … end."""
+    inside = [place for place, (first, last) in enumerate(offsets) if last > start and first < end]
+    return (inside[0], inside[-1] + 1) if inside else None
 
 
 def _turn_weights(turn: Turn, offsets: Sequence[tuple[int, int]]) -> list[float]:

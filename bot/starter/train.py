@@ -23,7 +23,9 @@ from torch import Tensor
 
 from bot.starter.model import Shape, Starter
 from bot.starter.muon import Muon
-from bot.starter.packing import LENGTHS, Rows, Source, Stream
+from bot.starter.packing import LENGTHS, Rows, Source, Stream, joined, some
+
+_TOKENS_PER_CHOICE = 64
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Settings:
     vector_rate: float = 3e-3
     warm_up: int = 30
     fall: float = 0.6
+    choice_share: float = 0.3
+    """Weight of the choosing head's loss beside the loss of the next token."""
     average: float = 0.995
     save_minutes: float = 4.0
     compiled: bool = True
@@ -72,6 +76,8 @@ class Run:
         self.rates = [float(group["lr"]) for group in groups]  # type: ignore[arg-type]
         self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         self.progress = Progress()
+        self.choosing = 1.0
+        """The choosing head's loss, smoothed."""
         self.forward: Any = torch.compile(self.model, dynamic=False) if settings.compiled else self.model
 
     def scale(self) -> float:
@@ -83,9 +89,13 @@ class Run:
     def step(self, batch: Rows) -> Tensor:
         """One update; gives the weighted loss."""
         ids, documents, where, targets, weights = tensors(batch, self.settings.device)
-        losses = self.model.losses(self.forward(ids, documents), where, targets)
+        choices, valid = choice_tensors(batch, self.settings.batch_tokens, self.settings.device)
+        hidden, missed = self.forward(ids, documents, choices)
+        losses = self.model.losses(hidden, where, targets)
         loss = (losses * weights).sum() / weights.sum()
-        loss.backward()  # type: ignore[no-untyped-call]
+        chosen = (missed * valid).sum() / valid.sum().clamp(min=1)
+        (loss + self.settings.choice_share * chosen).backward()  # type: ignore[no-untyped-call]
+        self.choosing = 0.98 * self.choosing + 0.02 * float(chosen.detach())
         torch.nn.utils.clip_grad_norm_([self.model.embedding, *self.vectors], 1.0)
         scale = self.scale()
         self.muon.step(scale)
@@ -137,6 +147,15 @@ def tensors(batch: Rows, device: str) -> tuple[Tensor, Tensor, Tensor, Tensor, T
     return tuple(part.to(device, non_blocking=True) for part in parts)  # type: ignore[return-value]
 
 
+def choice_tensors(batch: Rows, batch_tokens: int, device: str) -> tuple[Tensor, Tensor]:
+    """Choices (n, 4) padded to a fixed n, so that the compiled graph stays one; and which of them count."""
+    room = max(1, batch_tokens // _TOKENS_PER_CHOICE)
+    choices, valid = np.zeros((room, 4), dtype=np.int64), np.zeros(room, dtype=np.float32)
+    count = min(room, len(batch.choices))
+    choices[:count], valid[:count] = batch.choices[:count], 1.0
+    return torch.from_numpy(choices).to(device), torch.from_numpy(valid).to(device)
+
+
 def batches(stream: Stream, run: Run) -> Iterator[Rows]:
     """Rows in batches of one size and length; the progress counts chunks as they are opened."""
     size = run.settings.batch_tokens
@@ -147,24 +166,12 @@ def batches(stream: Stream, run: Run) -> Iterator[Rows]:
         for rows in chunk:
             length = rows.ids.shape[1]
             rows, count = joined([*waiting[length], rows]), size // length
-            ready += [some(rows, start, start + count) for start in range(0, len(rows.ids) - count + 1, count)]
-            waiting[length] = [some(rows, len(rows.ids) // count * count, len(rows.ids))]
+            places = np.arange(len(rows.ids))
+            whole = len(rows.ids) // count * count
+            ready += [some(rows, places[start : start + count]) for start in range(0, whole, count)]
+            waiting[length] = [some(rows, places[whole:])]
         np.random.default_rng(run.progress.chunk).shuffle(ready)
         yield from ready
-
-
-def joined(chunks: list[Rows]) -> Rows:
-    """Several chunks as one."""
-    return Rows(
-        np.concatenate([chunk.ids for chunk in chunks]),
-        np.concatenate([chunk.documents for chunk in chunks]),
-        np.concatenate([chunk.weights for chunk in chunks]),
-    )
-
-
-def some(rows: Rows, start: int, end: int) -> Rows:
-    """Some of the rows."""
-    return Rows(rows.ids[start:end], rows.documents[start:end], rows.weights[start:end])
 
 
 def train(settings: Settings, source: Source, start: Callable[[], Starter]) -> Run:
@@ -208,7 +215,7 @@ def report(run: Run, loss: float, speed: float, seconds: float) -> None:
     left = (run.settings.tokens - run.progress.tokens) / max(speed, 1)
     row = {"step": run.progress.step, "tokens": run.progress.tokens, "loss": round(loss, 4),
            "tokens_per_s": round(speed), "minutes": round(seconds / 60, 1), "hours_left": round(left / 3600, 2),
-           "rate": round(run.scale(), 3)}  # fmt: skip
+           "rate": round(run.scale(), 3), "choosing": round(run.choosing, 3)}  # fmt: skip
     print(" ".join(f"{name} {value}" for name, value in row.items()), flush=True)
     with (run.settings.out / "progress.jsonl").open("a") as file:
         file.write(json.dumps(row) + "\n")

@@ -29,7 +29,8 @@ async def converse(desk: Desk, agent: AgentSpec, said: list[str]) -> dict[str, A
     for text in said:
         messages += (Message("user", text),)
         answer = await desk.agent.ainvoke(Turn(messages, agent))
-        messages += (Message("assistant", answer.reply),)
+        if answer.reply.strip():
+            messages += (Message("assistant", answer.reply),)
     return {"reply": answer.reply, "passages": [passage.id for passage in answer.passages]}
 
 

@@ -49,7 +49,7 @@ def newest(name: str, method: str) -> tuple[Path, dict[str, Any]]:
 def adapted(work: Path, data: Path, items: int, bare: Sequence[Row]) -> list[Row]:
     """B9: how far a LoRA lowers its domain's perplexity, and what is left of B1 with it on."""
     found = []
-    before = {entry["measure"]: entry["value"] for entry in bare if entry["id"] == "B1" and entry["target"]}
+    before = {entry["measure"]: entry["value"] for entry in bare if "passage not named first" in entry["measure"]}
     for name in DOMAINS:
         folder, card = newest(name, "lora")
         figures = card["metrics"]
@@ -57,9 +57,9 @@ def adapted(work: Path, data: Path, items: int, bare: Sequence[Row]) -> list[Row
         fall = round(1 - tuned / base, 3)
         measure = f"{name}: fall of held-out perplexity, {base} to {tuned}"
         found.append(row("B9", measure, fall, "share", 0.6, fall >= 0.6))
-        after = evaluate(MODEL, work, data, items, ["B1"], adapter=folder)["rows"]
+        after = evaluate(MODEL, work, data, items, ["B1 plain"], adapter=folder)["rows"]
         for entry in after:
-            if entry["id"] == "B1" and entry["measure"] in before:
+            if entry["measure"] in before:
                 drop = round(before[entry["measure"]] - entry["value"], 3)
                 measure = f"{name}: fall of B1, {entry['measure']}"
                 found.append(row("B9", measure, drop, "share", 0.05, drop <= 0.05, n=entry["n"]))
@@ -68,8 +68,14 @@ def adapted(work: Path, data: Path, items: int, bare: Sequence[Row]) -> list[Row
 
 def judged() -> Row:
     """B10: replies that make sense, as the file says that readers found."""
-    rows = json.loads((RESULTS / "newcomer.json").read_text())["rows"]
-    good = sum(bool(entry["sense"]) for entry in rows)
+    path = RESULTS / "newcomer.json"
+    rows = json.loads(path.read_text())["rows"] if path.exists() else []
+    if not rows or any("sense" not in entry for entry in rows):
+        raise SystemExit(
+            f"{path} holds no verdicts. Run python tests/load/answers.py tests/load/newcomer.yaml --out {path}, read it, and "
+            'add "sense": true or false to every row.'
+        )
+    good = sum(entry["sense"] for entry in rows)
     return row("B10", "newcomer's messages whose reply makes sense", good, f"of {len(rows)}", 34, good >= 34,
                interval=interval(good, len(rows)))  # fmt: skip
 
@@ -94,9 +100,8 @@ def speed() -> list[Row]:
         messages = [Message("system", "You are Wren of Larkmoor. " * 30), Message("user", "How long does delivery take?")]
         best = 0.0
         for _ in range(4):
-            count, first = 0, 0.0
+            first = 0.0
             async for piece in engine.stream(messages, Mix(), Sampling(max_tokens=200, ignore_eos=True), 0):
-                count += 1
                 first = first or time.perf_counter()
                 last, usage = time.perf_counter(), piece.usage
             best = max(best, (usage.completion_tokens - 1) / (last - first) if usage else 0)
@@ -118,10 +123,10 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=200)
     options = parser.parse_args()
     load_before = os.getloadavg()[0]
-    quick = speed()
+    read, quick = judged(), speed()
     measured = evaluate(MODEL, options.work, options.data, options.items)
     rows = [*measured["rows"], mean_obedience(measured["rows"])]
-    rows += [*adapted(options.work, options.data, options.items, measured["rows"]), judged(), *quick]
+    rows += [*adapted(options.work, options.data, options.items, measured["rows"]), read, *quick]
     found = {"made": datetime.now(UTC).isoformat(timespec="seconds"), "command": "python tests/load/starter.py",
              "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}", "load_before": load_before,
              "rows": rows}  # fmt: skip

@@ -18,9 +18,10 @@ from bot.starter.labels import is_held
 from bot.starter.model import Shape, Starter
 from bot.starter.packing import LENGTHS, pack
 from bot.starter.ranking import build
-from bot.starter.tokens import encode, train_tokenizer, wrap
+from bot.starter.tokens import BOS, encode, train_tokenizer, wrap
 from bot.starter.wordings import Synonyms, choose, load, part, readings
 
+NO_CHOICE = torch.zeros((1, 4), dtype=torch.long)
 TINY = Shape(vocabulary=1024, hidden=192, layers=4, heads=4, feed=128)
 
 
@@ -103,6 +104,25 @@ def test_marks_make_facts_weigh_more(world: World) -> None:
     )
 
 
+def test_choices_point_from_before_the_choice_to_the_passage(world: World) -> None:
+    documents = [world.document(2, number) for number in range(120)]
+    tokenizer = train_tokenizer((turn.text for document in documents for turn in document.turns), 1024)
+    encoded, checked = encode(documents, tokenizer), 0
+    for rows in pack(encoded):
+        for row, place, first, last in rows.choices:
+            ids = rows.ids[row]
+            if last - first > 1:
+                passage = tokenizer.decode(ids[first:last].tolist()).strip()
+                said = tokenizer.decode(ids[place + 1 : place + 60].tolist()).strip()
+                number = re.match(r"(\d)\]", said)
+                head = tokenizer.decode(ids[:first].tolist())
+                assert not number or re.findall(r"(?m)^[\[(]?(\d)[\]).]", head)[-1] == number[1], (said, passage)
+                checked += 1
+            else:
+                assert ids[first] == BOS
+    assert checked > 20
+
+
 def test_a_decimal_is_two_tokens_so_that_its_point_is_no_full_stop(world: World) -> None:
     texts = [turn.text for number in range(60) for turn in world.document(2, number).turns]
     tokenizer = train_tokenizer(texts, 1024)
@@ -121,7 +141,7 @@ def test_the_circuit_copies_before_any_training() -> None:
 
     @torch.no_grad()
     def repeat_loss(model: Starter) -> float:
-        hidden = model(ids, torch.zeros_like(ids), torch.float32)
+        hidden, _ = model(ids, torch.zeros_like(ids), NO_CHOICE, torch.float32)
         logits = F.linear(hidden, model.embedding)[:, 91:-1]
         return float(F.cross_entropy(logits.reshape(-1, TINY.vocabulary), ids[:, 92:].reshape(-1)))
 
@@ -138,10 +158,10 @@ def test_documents_in_one_row_do_not_see_each_other() -> None:
     ids = torch.randint(16, TINY.vocabulary, (1, 40))
     numbers = torch.tensor([[0] * 20 + [1] * 20])
     with torch.no_grad():
-        joint = model(ids, numbers, torch.float32)[:, 20:]
+        joint = model(ids, numbers, NO_CHOICE, torch.float32)[0][:, 20:]
         changed = ids.clone()
         changed[:, :20] = 17
-        assert torch.allclose(joint, model(changed, numbers, torch.float32)[:, 20:])
+        assert torch.allclose(joint, model(changed, numbers, NO_CHOICE, torch.float32)[0][:, 20:])
 
 
 def test_export_is_a_plain_llama(tmp_path: Path, world: World) -> None:
@@ -172,5 +192,5 @@ def test_export_is_a_plain_llama(tmp_path: Path, world: World) -> None:
     ours = Starter(shape)
     ours.load_state_dict({name: value.to(torch.bfloat16).float() for name, value in run.average.items()})
     with torch.no_grad():
-        logits = F.linear(ours(ids, torch.zeros_like(ids), torch.float32), ours.embedding)
+        logits = F.linear(ours(ids, torch.zeros_like(ids), NO_CHOICE, torch.float32)[0], ours.embedding)
         assert torch.allclose(loaded(ids).logits, logits, atol=1e-3)
