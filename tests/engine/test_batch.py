@@ -32,21 +32,24 @@ KINDS: dict[str, dict[str, Any]] = {
     "llama": {"num_key_value_heads": 2},
     "qwen2": {"num_key_value_heads": 1, "attention_bias": True},
     "gpt_neox": {},
+    "opt": {"ffn_dim": 64, "word_embed_proj_dim": 32},
+    "qwen2_moe": {
+        "num_key_value_heads": 4,
+        "num_experts": 4,
+        "moe_intermediate_size": 32,
+        "shared_expert_intermediate_size": 32,
+    },
 }
-
-
-def lora_targets(kind: str) -> dict[str, Any]:
-    return {"target_modules": ["query_key_value", "dense_h_to_4h"]} if kind == "gpt_neox" else {}
+TARGETS = {"gpt_neox": ["query_key_value", "dense_h_to_4h"], "opt": ["q_proj", "v_proj", "fc1", "fc2"],
+           "qwen2_moe": ["q_proj", "v_proj", "shared_expert.up_proj"]}  # fmt: skip
+FEW = {"gpt_neox": ["dense"], "opt": ["out_proj"]}
 
 
 def make_adapters(base: Base, kind: str, root: Path) -> list[Adapter]:
     """LoRAs of unequal ranks, one with rsLoRA, one on few layers; and a soft prompt."""
-    few = {"target_modules": ["dense"]} if kind == "gpt_neox" else {"target_modules": ["q_proj", "up_proj"]}
-    given: list[tuple[int, dict[str, Any]]] = [
-        (2, lora_targets(kind)),
-        (5, lora_targets(kind) | {"use_rslora": True}),
-        (3, few),
-    ]
+    many = {"target_modules": TARGETS[kind]} if kind in TARGETS else {}
+    few = {"target_modules": FEW.get(kind, ["q_proj", "o_proj"])}
+    given: list[tuple[int, dict[str, Any]]] = [(2, many), (5, many | {"use_rslora": True}), (3, few)]
     folders = [make_adapter(base, root / f"a{n}" / "v1", n, rank, **more) for n, (rank, more) in enumerate(given)]
     folders.append(make_soft_prompt(base, root / "soft" / "v1", 9, 6))
     return [verify(folder.parent.name, 1, folder, base) for folder in folders]
@@ -121,6 +124,8 @@ async def test_random_schedules_give_what_each_would_get_alone(
             said = "".join([piece.text async for piece in stream])
             assert said == reference.text(messages, mix, tokens), (str(mix), tokens, messages[-1].content[:20])
 
+    asked = [Message("user", QUESTIONS[0])]
+    assert len({tuple(reference.reply(tuple(asked), mix)) for mix in mixes}) > len(mixes) / 2, "too alike to be told apart"
     for seed in range(3):
         await asyncio.gather(*(client(random.Random(f"{seed}/{number}")) for number in range(6)))
     await engine.close()

@@ -89,6 +89,7 @@ async def test_a_role_is_read_once_for_every_mix(tiny_base: Base, tmp_path: Path
     assert [await said(engine, mix, "Hello, is anybody there?") for mix in mixes] != first
     assert 0 < sum(read) < whole / 3
     assert [await said(engine, mix) for mix in mixes] == first
+    assert len(set(first)) == 2
     await engine.close()
 
 
@@ -106,8 +107,9 @@ async def test_adapters_beyond_the_limit_are_read_again(tiny_base: Base, tmp_pat
     engine = LocalEngine(tiny_base, "float32")
     adapters = [one(tiny_base, tmp_path / f"a{seed}" / "v1", seed) for seed in range(3)]
     memory = (await asyncio.to_thread(engine._loaded)).adapters
-    replies = [await said(engine, Mix(((adapter, 1.0),))) for adapter in adapters]
     memory._limit = memory.lora(adapters[0]).bytes * 2
+    replies = [await said(engine, Mix(((adapter, 1.0),))) for adapter in adapters]
+    assert len(set(replies)) == 3
     together = await asyncio.gather(*(said(engine, Mix(((adapter, 1.0),))) for adapter in adapters * 3))
     assert together == replies * 3
     assert len(memory._kept) == 2
@@ -132,12 +134,61 @@ async def test_everybody_gone_leaves_nothing_behind(tiny_base: Base, tmp_path: P
     await engine.close()
 
 
+async def test_an_error_in_one_row_leaves_the_others_alone(tiny_base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bot.engine.local.rows import Row
+
+    engine, take = LocalEngine(tiny_base, "float32"), Row.take
+    expected = await said(engine, Mix())
+
+    def faulty(row: Row, *rest: Any) -> bool:
+        if row.prompt < 40 and len(row.picker.tokens) == 2:
+            raise RuntimeError("no such token")
+        return take(row, *rest)
+
+    monkeypatch.setattr(Row, "take", faulty)
+
+    async def short() -> str:
+        stream = engine.stream([Message("user", "hello")], Mix(), GREEDY, 0)
+        return "".join([piece.text async for piece in stream])
+
+    results = await asyncio.gather(said(engine, Mix()), short(), said(engine, Mix()), return_exceptions=True)
+    assert results[0] == results[2] == expected
+    assert str(results[1]) == "no such token"
+    assert await said(engine, Mix()) == expected
+    await engine.close()
+
+
+async def test_a_fault_of_the_whole_batch_is_told_and_the_thread_goes_on(tiny_base: Base) -> None:
+    engine = LocalEngine(tiny_base, "float32")
+    expected = await said(engine, Mix())
+    scheduler = engine._scheduler
+
+    def broken() -> None:
+        del scheduler._step  # type: ignore[attr-defined]
+        raise MemoryError("no room")
+
+    scheduler._step = broken  # type: ignore[method-assign]
+    with pytest.raises(MemoryError):
+        await said(engine, Mix())
+    assert await said(engine, Mix()) == expected
+    await engine.close()
+
+
+async def test_more_replies_than_rows_take_turns(tiny_base: Base) -> None:
+    engine = LocalEngine(tiny_base, "float32")
+    engine._scheduler._max_rows = 3
+    expected = await said(engine, Mix())
+    assert await asyncio.gather(*(said(engine, Mix()) for _ in range(10))) == [expected] * 10
+    await engine.close()
+
+
 @pytest.mark.parametrize(
     ("config", "why"),
     [
         ({"use_dora": True}, "DoRA"),
         ({"modules_to_save": ["embed_tokens"]}, "whole modules"),
         ({"bias": "lora_only"}, "biases"),
+        ({"init_lora_weights": "pissa"}, "changes the base"),
     ],
 )
 async def test_what_cannot_stand_beside_others_is_refused(

@@ -10,6 +10,7 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import Any
 
 import torch
@@ -29,7 +30,12 @@ _REFUSED = {
     "alora_invocation_tokens": "activation by a phrase",
     "target_parameters": "a LoRA on bare parameters",
     "fan_in_fan_out": "transposed layers",
+    "use_bdlora": "block-diagonal factors",
+    "use_qalora": "quantised factors",
+    "arrow_config": "routing between adapters",
 }
+_PLAIN_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
+"""Other ways to begin a LoRA change the base's own weights, which every row shares."""
 
 
 class AdapterMemory:
@@ -37,7 +43,8 @@ class AdapterMemory:
 
     def __init__(self, projections: Projections, dtype: torch.dtype, limit: int = 2**30) -> None:
         self._projections, self._dtype, self._limit = projections, dtype, limit
-        self._kept: OrderedDict[str, Factors | Tensor] = OrderedDict()
+        self._kept: OrderedDict[str, Future[Factors | Tensor]] = OrderedDict()
+        self._bytes: dict[str, int] = {}
         self._lock = threading.Lock()
 
     def lora(self, adapter: Adapter) -> Factors:
@@ -54,18 +61,37 @@ class AdapterMemory:
 
     def _get(self, adapter: Adapter) -> Factors | Tensor:
         with self._lock:
-            if adapter.hash not in self._kept:
-                try:
-                    self._kept[adapter.hash] = self._read(adapter)
-                except (OSError, ValueError, KeyError, RuntimeError) as error:
-                    raise EngineError(
-                        f"Adapter {adapter.ref} does not load: {str(error).splitlines()[0]}.",
-                        "bot adapters verify says more.",
-                    ) from None
+            first = adapter.hash not in self._kept
+            if first:
+                self._kept[adapter.hash] = Future()
             self._kept.move_to_end(adapter.hash)
-            while len(self._kept) > 1 and sum(_bytes(kept) for kept in self._kept.values()) > self._limit:
-                self._kept.popitem(last=False)
-            return self._kept[adapter.hash]
+            found = self._kept[adapter.hash]
+        if first:
+            # Outside the lock: whoever wants another adapter need not wait for this file.
+            try:
+                read = self._read(adapter)
+            except (OSError, ValueError, KeyError, RuntimeError) as error:
+                with self._lock:
+                    self._kept.pop(adapter.hash, None)
+                found.set_exception(
+                    EngineError(
+                        f"Adapter {adapter.ref} does not load: {str(error).splitlines()[0]}.",
+                        "Train a plain LoRA on linear layers other than the output; bot adapters verify checks its files.",
+                    )
+                )
+            else:
+                found.set_result(read)
+                self._make_room(_bytes(read), adapter.hash)
+        return found.result()
+
+    def _make_room(self, size: int, newest: str) -> None:
+        with self._lock:
+            self._bytes[newest] = size
+            for name in list(self._kept):
+                if sum(self._bytes.values()) <= self._limit:
+                    break
+                if name != newest and name in self._bytes:
+                    del self._kept[name], self._bytes[name]
 
     def _read(self, adapter: Adapter) -> Factors | Tensor:
         from safetensors import SafetensorError
@@ -90,6 +116,8 @@ def read_factors(
     for key, what in _REFUSED.items():
         if config.get(key):
             raise ValueError(f"it has {what}, which cannot be served beside other adapters")
+    if (start := config.get("init_lora_weights", True)) not in _PLAIN_STARTS:
+        raise ValueError(f"it begins as {start}, which changes the base that others share")
     if config.get("bias", "none") != "none":
         raise ValueError("it trains biases, which cannot be served beside other adapters")
     halves: dict[str, dict[str, Tensor]] = {}

@@ -19,7 +19,7 @@ from bot.base import Base
 from bot.engine.local.adapters import AdapterMemory
 from bot.engine.local.encode import encode
 from bot.engine.local.projections import Projections
-from bot.engine.local.slots import Window
+from bot.engine.local.slots import Slots, Window
 from bot.engine.local.stack import LoraMix, Stack
 from bot.errors import InvalidMessage, SettingsError
 from bot.limits import check_mix
@@ -28,6 +28,10 @@ from bot.types import Message, Mix
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+_TRIED = torch.tensor([[5, 9, 17, 33, 65], [6, 10, 18, 34, 66]])
+"""Tokens that a base is tried with; any will do."""
+_CHANGES = ("softcap", "s_aux", "sinks", "position_bias", "indices", "block_indices")
+"""What some models hand their attention to change its result; ours has none of it."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 EXACT = {"float64": torch.float64}
 """For tests, where batches of any shape must give the same tokens."""
@@ -91,10 +95,13 @@ class Model:
         self.tokenizer = load_tokenizer(base)
         self._model = load_base(base, self.dtype)
         check_attention(base.name, self._model)
-        self._projections = Projections(self._model)
-        self._model.set_attn_implementation(_attention())
+        with torch.inference_mode():
+            alone = self._model(input_ids=_TRIED, use_cache=False).logits[:, -1]
+            self._projections = Projections(self._model)
+            self._model.set_attn_implementation(_attention())
+            self._check(base.name, alone)
         self.adapters = AdapterMemory(self._projections, self.dtype)
-        self.context = int(getattr(self._model.config, "max_position_embeddings", 0) or 2**20)
+        self.context = int(getattr(self._model.config.get_text_config(), "max_position_embeddings", 0) or 2**20)
         ends = self._model.generation_config.eos_token_id
         self.end_ids = frozenset([ends] if isinstance(ends, int) else ends or [])
 
@@ -123,17 +130,34 @@ class Model:
         return {"inputs_embeds": torch.cat((virtual.to(embedded.dtype), embedded), dim=1)[:, start:end]}
 
     def forward(self, inputs: Mapping[str, Tensor], window: Window, stack: Stack | None, keep: int = 1) -> Tensor:
-        """Logits (rows, vocabulary) after the last position; with `keep` 0, (rows, positions, vocabulary) for all."""
+        """Logits (rows, keep, vocabulary) after the last positions."""
         self._projections.stack = stack
-        logits: Tensor = self._model(
-            **inputs,
-            attention_mask=window.mask(),
-            position_ids=window.position_ids,
-            past_key_values=window,
-            use_cache=True,
-            logits_to_keep=keep,
-        ).logits
-        return logits[:, -1] if keep else logits
+        try:
+            logits: Tensor = self._model(
+                **inputs,
+                attention_mask=window.mask(),
+                position_ids=window.position_ids,
+                past_key_values=window,
+                use_cache=True,
+                logits_to_keep=keep,
+            ).logits
+        finally:
+            self._projections.clear()
+        return logits[:, -keep:]
+
+    def _check(self, name: str, expected: Tensor) -> None:
+        """Raises SettingsError where a batch over slots does not give what the base gives by itself."""
+        slots, ids = Slots(2, _TRIED.shape[1]), _TRIED
+        try:
+            window = slots.window([0, 0], ids.shape[1] - 1)
+            self.forward({"input_ids": ids[:, :-1]}, window, None)
+            logits = self.forward({"input_ids": ids[:, -1:]}, slots.window([ids.shape[1] - 1] * 2, 1), None)[:, 0]
+            far = float((logits.float() - expected.float()).abs().max() / expected.float().abs().max().clamp(min=1e-6))
+            reason = "" if far < 0.1 else "its tokens would be others than alone"
+        except (RuntimeError, AttributeError, TypeError, ValueError, IndexError, KeyError) as error:
+            reason = f"it fails on a batch ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+        if reason:
+            raise _unfit(name, reason)
 
 
 def check_attention(name: str, model: PreTrainedModel) -> None:
@@ -144,7 +168,7 @@ def check_attention(name: str, model: PreTrainedModel) -> None:
     scaled = {str(rope.get("rope_type", "default"))} & {"dynamic", "longrope"}
     sliding = getattr(config, "sliding_window", None) and not getattr(config, "layer_types", None)
     reason = ""
-    if not model._supports_attention_backend:
+    if not (model._supports_attention_backend and model._supports_sdpa):
         reason = "its attention cannot be replaced"
     elif kinds != {"full_attention"} or sliding:
         reason = (
@@ -153,10 +177,13 @@ def check_attention(name: str, model: PreTrainedModel) -> None:
     elif scaled:
         reason = f"its positions ({', '.join(scaled)}) depend on the longest row in the batch"
     if reason:
-        raise SettingsError(
-            f"The base {name!r} cannot share a batch: {reason}.",
-            "Choose another base, or serve it by vLLM (engine: remote).",
-        )
+        raise _unfit(name, reason)
+
+
+def _unfit(name: str, reason: str) -> SettingsError:
+    return SettingsError(
+        f"The base {name!r} cannot share a batch: {reason}.", "Choose another base, or serve it by vLLM (engine: remote)."
+    )
 
 
 def _attention() -> str:
@@ -170,10 +197,12 @@ def _attention() -> str:
 
 
 def attend(
-    module: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scaling: float | None = None, **_: Any
+    module: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor, scaling: float | None = None, **more: Any
 ) -> tuple[Tensor, None]:
     """Attention over slots: q (rows, heads, tokens, width), k and v with as many heads or fewer; gives (rows, tokens,
     heads, width)."""
+    if odd := [key for key in _CHANGES if more.get(key) is not None]:
+        raise ValueError(f"its attention takes {', '.join(odd)}")
     rows, heads, tokens, width = q.shape
     groups = heads // k.shape[1]
     if groups > 1 and tokens == 1:

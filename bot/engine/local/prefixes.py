@@ -51,6 +51,8 @@ class Prefixes:
 
     def keep(self, key: str, ids: list[int], slots: Slots) -> None:
         """Remember a prompt that was read. Entries that it begins with are dropped."""
+        if len(ids) <= LEAST or slots.bytes > self._limit:
+            return
         new = np.array(ids)
         for number, entry in list(self._entries.items()):
             if entry.key == key:
@@ -63,9 +65,6 @@ class Prefixes:
         self._entries[self._number] = _Entry(key, new, slots)
         while self._entries and self.bytes > self._limit:
             self._entries.popitem(last=False)
-
-    def clear(self) -> None:
-        self._entries.clear()
 
 
 def _common(a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]) -> int:

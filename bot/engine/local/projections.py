@@ -1,8 +1,8 @@
 """The base's linear layers, those that read the same input made one product (q·k·v, gate·up), with room for adapters.
 
-Contract: `Projections(model)` replaces every linear layer but the output one. Which layers share an input is found by
-running one token, so nothing here knows an architecture's names. `stack` is what the next forward passes add; only the
-model's thread sets it.
+Contract: `Projections(model)` replaces every plain linear layer that a forward pass reaches, but not the output one. Which
+layers share an input is found by running a few tokens, so nothing here knows an architecture's names. `stack` is what the
+next forward passes add; only the model's thread sets it.
 """
 
 from __future__ import annotations
@@ -69,9 +69,10 @@ class Projections:
         self.groups: list[Group] = []
         self.places: dict[str, tuple[int, int]] = {}
         head = model.get_output_embeddings()
-        linears = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear) and m is not head}
+        # A subclass may do more than a product (a router, a quantised layer): it stays as it is.
+        linears = {n: m for n, m in model.named_modules() if type(m) is nn.Linear and m is not head}
         for names in _siblings(model, linears):
-            self._replace(model, names, [linears[name] for name in names])
+            self._replace(model, names, [linears.pop(name) for name in names])
 
     def _replace(self, model: Any, names: list[str], linears: list[nn.Linear]) -> None:
         weights = [linear.weight.data for linear in linears]
@@ -87,8 +88,14 @@ class Projections:
             parent, _, last = name.rpartition(".")
             setattr(model.get_submodule(parent), last, Part(self, group, place))
 
+    def clear(self) -> None:
+        """Nothing is added, and nothing of the last pass is held."""
+        self.stack = None
+        for group in self.groups:
+            group.input, group.outputs = None, ()
+
     def compute(self, group: Group, x: Tensor) -> None:
-        """The outputs of all layers of a group for x of shape (rows, tokens, in)."""
+        """The outputs of all layers of a group for x of shape (…, in), rows first."""
         y = F.linear(x, group.weight, group.bias)
         if self.stack is not None:
             self.stack.add(group, x, y)
@@ -98,9 +105,13 @@ class Projections:
 def _siblings(model: Any, linears: Mapping[str, nn.Linear]) -> list[list[str]]:
     """Names of the layers that one forward pass hands the very same tensor, one after the other."""
     groups: list[tuple[Tensor, list[str]]] = []
+    seen: set[str] = set()
 
     def watch(name: str) -> Any:
         def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            if name in seen:
+                return
+            seen.add(name)
             if groups and groups[-1][0] is inputs[0]:
                 groups[-1][1].append(name)
             else:
@@ -110,7 +121,7 @@ def _siblings(model: Any, linears: Mapping[str, nn.Linear]) -> list[list[str]]:
 
     hooks = [module.register_forward_pre_hook(watch(name)) for name, module in linears.items()]
     with torch.inference_mode():
-        model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=model.device), use_cache=False)
+        model(input_ids=torch.zeros(2, 3, dtype=torch.long, device=model.device), use_cache=False)
     for handle in hooks:
         handle.remove()
     return [names for _, names in groups]

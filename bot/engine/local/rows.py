@@ -58,6 +58,10 @@ class Row:
         """Places of its prompt, soft prompt included."""
         return self.before + len(self.ids)
 
+    @property
+    def usage(self) -> Usage:
+        return Usage(self.prompt, len(self.picker.tokens))
+
     def take(self, logits: Tensor, end_ids: frozenset[int]) -> bool:
         """The next token from logits of shape (vocabulary,); True when the reply is over."""
         token = self.picker.pick(logits)
@@ -67,8 +71,7 @@ class Row:
         if not (ended or self.text.stopped or len(self.picker.tokens) >= self.room):
             return False
         rest = "" if self.text.stopped else self.text.flush()
-        usage = Usage(self.prompt, len(self.picker.tokens))
-        self.ticket.send(Piece(rest, finish(self.text.stopped, ended), usage))
+        self.ticket.send(Piece(rest, finish(self.text.stopped, ended), self.usage))
         return True
 
 

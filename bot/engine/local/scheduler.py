@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from bot.engine.local.model import Model
 from bot.engine.local.prefixes import Prefixes
@@ -79,8 +80,14 @@ class Scheduler:
             self._wake.notify()
         if self._thread:
             self._thread.join()
-        for ticket in [*(row.ticket for row in self._rows), *self._waiting]:
+        for row in self._rows:
+            row.ticket.send(Piece("", "cancelled", row.usage))
+        for ticket in self._waiting:
             ticket.send(Piece("", "cancelled", Usage()))
+        for _, future in self._calls:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(_shut_down())
+        self._rows, self._slots, self._stack, self._prefixes = [], Slots(1, _STEP), None, Prefixes()
 
     def leave(self, ticket: Ticket) -> None:
         """Nobody wants the rest: a place in the queue is free at once, a row in the batch before the next step."""
@@ -92,7 +99,7 @@ class Scheduler:
 
     def _check_open(self) -> None:
         if self._closing:
-            raise EngineError("The engine is shut down.", "Start the server again.")
+            raise _shut_down()
 
     def _start(self) -> None:
         if self._thread is None:
@@ -108,9 +115,16 @@ class Scheduler:
                         self._wake.wait()
                     if self._closing:
                         break
-                self._turn()
-        for _, future in self._calls:
-            future.cancel()
+                try:
+                    self._turn()
+                except Exception as error:
+                    self._start_afresh(error)
+
+    def _start_afresh(self, error: Exception) -> None:
+        """After a fault that is no row's own, such as memory that is not there: every row is told, the thread goes on."""
+        for row in self._rows:
+            row.ticket.send(error)
+        self._rows, self._slots, self._stack, self._stacked = [], Slots(1, _STEP), None, ()
 
     def _turn(self) -> None:
         self._drop_cancelled()
@@ -122,11 +136,11 @@ class Scheduler:
                 except BaseException as error:
                     future.set_exception(error)
         if self._rows:
-            self._guard(self._rows, self._step)
+            self._step()
         with self._wake:
             row = self._next()
         if row:
-            self._guard([row], lambda: self._read(row))
+            self._advance(row)
         if not self._rows:
             self._slots, self._stack, self._stacked = Slots(1, _STEP), None, ()
 
@@ -135,16 +149,25 @@ class Scheduler:
         rows = (ticket.row for ticket in self._waiting if ticket.row)
         return next(rows, None) if len(self._rows) < self._max_rows else None
 
-    def _guard(self, rows: list[Row], work: Callable[[], None]) -> None:
-        """Run `work`; an error is told to the rows it was for, and they are gone."""
-        concerned = list(rows)
+    def _advance(self, row: Row) -> None:
+        """Read a chunk of a row's prompt; an error is the row's alone."""
         try:
-            work()
+            self._read(row)
         except Exception as error:
-            for row in concerned:
-                row.ticket.send(error)
-                row.ticket.cancelled.set()
-            self._drop_cancelled()
+            row.ticket.send(error)
+            row.ticket.cancelled.set()
+
+    def _take(self, row: Row, logits: Tensor, model: Model) -> bool:
+        """The row's next token; True when it is over, also by an error, which is the row's alone."""
+        try:
+            if not bool(logits.isfinite().all()):
+                raise EngineError(
+                    f"The model computed no numbers with {row.key[:12]}.", "bot adapters verify; then try again."
+                )
+            return row.take(logits, model.end_ids)
+        except Exception as error:
+            row.ticket.send(error)
+            return True
 
     def _drop_cancelled(self) -> None:
         with self._wake:
@@ -152,9 +175,7 @@ class Scheduler:
             if len(kept) < len(self._waiting):
                 self._waiting.clear()
                 self._waiting.extend(kept)
-        for number in reversed(range(len(self._rows))):
-            if self._rows[number].ticket.cancelled.is_set():
-                self._leave(number)
+        self._leave([number for number, row in enumerate(self._rows) if row.ticket.cancelled.is_set()])
 
     def _read(self, row: Row) -> None:
         """One chunk of a prompt; after the last one the row has its first token and joins the batch."""
@@ -172,10 +193,12 @@ class Scheduler:
         row.filled = end
         if end < row.prompt:
             return
-        with self._wake:
-            self._waiting.remove(row.ticket)
         self._prefixes.keep(row.key, row.ids, row.own)
-        if not row.take(logits[0], model.end_ids):
+        with self._wake:
+            if row.ticket not in self._waiting:
+                return
+            self._waiting.remove(row.ticket)
+        if not self._take(row, logits[0, 0], model):
             self._join(row)
 
     def _join(self, row: Row) -> None:
@@ -188,13 +211,16 @@ class Scheduler:
         self._rows.append(row)
         self._gather()
 
-    def _leave(self, number: int) -> None:
-        """The last row takes the leaving one's slot."""
-        last = self._rows.pop()
-        if number < len(self._rows):
-            self._slots.copy(number, self._slots, len(self._rows), last.filled)
-            self._rows[number] = last
-        self._gather()
+    def _leave(self, numbers: list[int]) -> None:
+        """Rows leave; the last ones take their slots."""
+        for number in reversed(numbers):
+            last = self._rows.pop()
+            if number < len(self._rows):
+                self._slots.copy(number, self._slots, len(self._rows), last.filled)
+                self._rows[number] = last
+            self._slots.clear(len(self._rows))
+        if numbers:
+            self._gather()
 
     def _gather(self) -> None:
         """The batch's LoRAs side by side; copied only where they are others than before."""
@@ -214,7 +240,10 @@ class Scheduler:
         over = []
         for number, row in enumerate(self._rows):
             row.filled += 1
-            if row.take(logits[number], model.end_ids):
+            if self._take(row, logits[number, 0], model):
                 over.append(number)
-        for number in reversed(over):
-            self._leave(number)
+        self._leave(over)
+
+
+def _shut_down() -> EngineError:
+    return EngineError("The engine is shut down.", "Start the server again.")

@@ -23,8 +23,9 @@ def score(model: Model, messages: Sequence[Message], reply: str, loras: LoraMix,
     if (filled := before + len(ids)) > model.context:
         raise InvalidMessage(f"{filled:,} tokens to score; this base reads {model.context:,}.", "Shorten the reply.")
     window = Slots(1, filled).window([0], filled)
-    logits = model.forward(model.inputs(ids, virtual, 0, filled), window, stack_of([loras], model.dtype), keep=0)
+    keep = len(ids) - start + 1
+    logits = model.forward(model.inputs(ids, virtual, 0, filled), window, stack_of([loras], model.dtype), keep)
     wanted = [place for place in range(start, len(ids)) if mask[place]]
-    logprobs = logits[0, [before + place - 1 for place in wanted]].float().log_softmax(-1)
+    logprobs = logits[0, [place - start for place in wanted]].float().log_softmax(-1)
     picked = logprobs.gather(1, torch.tensor([[ids[place]] for place in wanted]))
     return [float(value) for value in picked[:, 0]]

@@ -36,10 +36,12 @@ class Slots:
         rows, positions = max(rows, self.rows), max(positions, self.positions)
         if (rows, positions) == (self.rows, self.positions):
             return
-        for kind in (self.keys, self.values):
+        grown: list[dict[int, Tensor]] = [{}, {}]
+        for kind, new in zip((self.keys, self.values), grown, strict=True):
             for layer, old in kind.items():
-                kind[layer] = old.new_zeros(rows, old.shape[1], positions, old.shape[3])
-                kind[layer][: self.rows, :, : self.positions] = old
+                new[layer] = old.new_zeros(rows, old.shape[1], positions, old.shape[3])
+                new[layer][: self.rows, :, : self.positions] = old
+        self.keys, self.values = grown
         self.rows, self.positions = rows, positions
 
     def copy(self, row: int, source: Slots, source_row: int, end: int) -> None:
@@ -47,6 +49,12 @@ class Slots:
         for mine, theirs in ((self.keys, source.keys), (self.values, source.values)):
             for layer, tensor in theirs.items():
                 self.room(mine, layer, tensor)[row, :, :end] = tensor[source_row, :, :end]
+
+    def clear(self, row: int) -> None:
+        """Zeros in a row that was left: what is masked is still multiplied, and 0 times NaN is NaN."""
+        for kind in (self.keys, self.values):
+            for tensor in kind.values():
+                tensor[row] = 0
 
     def window(self, starts: Sequence[int], tokens: int) -> Window:
         """Rows 0 … n, each about to write `tokens` positions from its start."""

@@ -68,6 +68,7 @@ class Stack:
 
     def weigh(self, weights: Tensor) -> None:
         """Other rows, or other weights, over the same LoRAs."""
+        self._rows = weights.shape[0]
         plain = bool((weights == 1).all())
         self._masks = {
             owners: None if plain else weights[:, torch.tensor(owners, device=weights.device)].unsqueeze(1)
@@ -75,15 +76,16 @@ class Stack:
         }
 
     def add(self, group: Group, x: Tensor, y: Tensor) -> None:
-        """y += what the LoRAs make of x; shapes (rows, tokens, in) and (rows, tokens, the group's outs)."""
+        """y += what the LoRAs make of x; shapes (…, in) and (…, the group's outs), rows first."""
         a = self._a.get(group.number)
         if a is None:
             return
-        columns = F.linear(x, a)
+        columns = F.linear(x.reshape(self._rows, -1, x.shape[-1]), a)
         mask = self._masks[self._owners[group.number]]
         if mask is not None:
-            columns = columns * mask
-        flat, out, starts = columns.flatten(0, 1), y.flatten(0, 1), group.starts
+            # Not a bare product: what another row's LoRA overflowed to must not become this row's NaN.
+            columns = torch.where(mask == 0, 0, columns * mask)
+        flat, out, starts = columns.flatten(0, 1), y.view(-1, y.shape[-1]), group.starts
         for place, first, last in self._spans[group.number]:
             layer = out[:, starts[place] : starts[place] + group.widths[place]]
             layer.addmm_(flat[:, first:last], self._b[group.number, place])
