@@ -86,7 +86,7 @@ def _check_base(card: Card, base: Base) -> None:
 
 
 def _check_config(config: dict[str, Any], method: Method) -> None:
-    kind = config.get("peft_type")
+    kind = str(config.get("peft_type"))
     if kind not in _METHODS:
         raise AdapterError(
             f"its method {kind!r} cannot serve replies; {' and '.join(_METHODS)} can.", "Train a LoRA or a soft prompt."

@@ -44,7 +44,7 @@ class Settings:
     vector_rate: float = 3e-3
     warm_up: int = 30
     fall: float = 0.6
-    choice_share: float = 0.3
+    choice_share: float = 1.0
     """Weight of the choosing head's loss beside the loss of the next token."""
     average: float = 0.995
     save_minutes: float = 4.0

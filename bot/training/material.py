@@ -58,7 +58,7 @@ async def gather(
         snapshot = knowledge.snapshot(recipe.knowledge) if recipe.knowledge else ""
     finally:
         knowledge.close()
-    longest = recipe.max_tokens - (recipe.virtual_tokens if recipe.method == "soft-prompt" else 0)
+    longest = max(0, recipe.max_tokens - (recipe.virtual_tokens if recipe.method == "soft-prompt" else 0))
     training, held_out = ([row for row in part if len(row.ids) <= longest] for part in rows)
     too_long = total - len(training) - len(held_out)
     if too_long:
@@ -66,6 +66,6 @@ async def gather(
     if not training or not held_out:
         raise DataError(
             f"{too_long} of {total} rows are longer than {longest:,} tokens; too few are left.",
-            "Raise max_tokens, or shorten the prompt.",
+            "Raise max_tokens, lower virtual_tokens, or shorten the prompt.",
         )
     return Material(transcripts, (len(parts[0]), len(parts[1])), training, held_out, too_long, snapshot)
