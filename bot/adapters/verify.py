@@ -22,7 +22,20 @@ from bot.types import Adapter, Method, content_hash
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 _METHODS: dict[Any, Method] = {"LORA": "lora", "PROMPT_TUNING": "soft-prompt"}
-_NOT_SERVED = {"use_dora": "DoRA", "modules_to_save": "modules to save", "lora_bias": "a LoRA bias"}
+_NOT_SERVED = {
+    "use_dora": "DoRA",
+    "modules_to_save": "modules to save",
+    "lora_bias": "a LoRA bias",
+    "layer_replication": "replicated layers",
+    "alora_invocation_tokens": "activation by a phrase",
+    "target_parameters": "a LoRA on bare parameters",
+    "fan_in_fan_out": "transposed layers",
+    "use_bdlora": "block-diagonal factors",
+    "use_qalora": "quantised factors",
+    "arrow_config": "routing between adapters",
+}
+_PLAIN_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
+"""Other ways to begin a LoRA change the base's own weights, which every adapter shares."""
 _NON_FINITE_BF16 = 0x7F80
 _DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": np.uint16}
 
@@ -36,7 +49,7 @@ def verify(name: str, version: int, folder: Path, base: Base) -> Adapter:
             raise AdapterError(f"its card says {card.name}@{card.version}.", "A copy is no version: train it here.")
         config = read_json(folder / CONFIG)
         _check_base(card, base)
-        _check_config(config, card.method)
+        check_config(config, card.method)
         weights = _finite_weights(folder / WEIGHTS)
         virtual_tokens = 0
         if card.method == "soft-prompt":
@@ -85,7 +98,8 @@ def _check_base(card: Card, base: Base) -> None:
             )
 
 
-def _check_config(config: dict[str, Any], method: Method) -> None:
+def check_config(config: dict[str, Any], method: Method) -> None:
+    """Raises AdapterError for what cannot be served beside other adapters, in one batch."""
     kind = str(config.get("peft_type"))
     if kind not in _METHODS:
         raise AdapterError(
@@ -98,6 +112,8 @@ def _check_config(config: dict[str, Any], method: Method) -> None:
             raise AdapterError(f"it uses {words}, which cannot be mixed per request.", f"Train it without {key}.")
     if config.get("bias", "none") != "none":
         raise AdapterError("it trains biases, which cannot be mixed per request.", "Train it with bias: none.")
+    if (start := config.get("init_lora_weights", True)) not in _PLAIN_STARTS:
+        raise AdapterError(f"it begins as {start}, which changes the base that others share.", "Train a plain LoRA.")
 
 
 def _finite_weights(path: Path) -> dict[str, list[int]]:

@@ -186,7 +186,7 @@ async def test_more_replies_than_rows_take_turns(tiny_base: Base) -> None:
     ("config", "why"),
     [
         ({"use_dora": True}, "DoRA"),
-        ({"modules_to_save": ["embed_tokens"]}, "whole modules"),
+        ({"modules_to_save": ["embed_tokens"]}, "modules to save"),
         ({"bias": "lora_only"}, "biases"),
         ({"init_lora_weights": "pissa"}, "changes the base"),
     ],

@@ -16,26 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bot.adapters.verify import CONFIG, WEIGHTS
+from bot.adapters.verify import CONFIG, WEIGHTS, check_config
 from bot.engine.local.projections import Projections
 from bot.engine.local.stack import Factors
-from bot.errors import EngineError
+from bot.errors import AdapterError, EngineError
 from bot.types import Adapter
-
-_REFUSED = {
-    "use_dora": "DoRA",
-    "modules_to_save": "whole modules beside the LoRA",
-    "lora_bias": "a bias of its own",
-    "layer_replication": "replicated layers",
-    "alora_invocation_tokens": "activation by a phrase",
-    "target_parameters": "a LoRA on bare parameters",
-    "fan_in_fan_out": "transposed layers",
-    "use_bdlora": "block-diagonal factors",
-    "use_qalora": "quantised factors",
-    "arrow_config": "routing between adapters",
-}
-_PLAIN_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
-"""Other ways to begin a LoRA change the base's own weights, which every row shares."""
 
 
 class AdapterMemory:
@@ -70,15 +55,10 @@ class AdapterMemory:
             # Outside the lock: whoever wants another adapter need not wait for this file.
             try:
                 read = self._read(adapter)
-            except (OSError, ValueError, KeyError, RuntimeError) as error:
+            except (AdapterError, OSError, ValueError, KeyError, RuntimeError) as error:
                 with self._lock:
                     self._kept.pop(adapter.hash, None)
-                found.set_exception(
-                    EngineError(
-                        f"Adapter {adapter.ref} does not load: {str(error).splitlines()[0]}.",
-                        "Train a plain LoRA on linear layers other than the output; bot adapters verify checks its files.",
-                    )
-                )
+                found.set_exception(_does_not_load(adapter, error))
             else:
                 found.set_result(read)
                 self._make_room(_bytes(read), adapter.hash)
@@ -106,20 +86,15 @@ class AdapterMemory:
             if len(virtual) != adapter.virtual_tokens:
                 raise ValueError(f"it has {len(virtual)} virtual tokens, not {adapter.virtual_tokens}")
             return virtual.unsqueeze(0).to(self._dtype)
-        return read_factors(json.loads((adapter.path / CONFIG).read_text()), tensors, self._projections, self._dtype)
+        config = json.loads((adapter.path / CONFIG).read_text())
+        check_config(config, adapter.method)
+        return read_factors(config, tensors, self._projections, self._dtype)
 
 
 def read_factors(
     config: Mapping[str, Any], tensors: Mapping[str, Tensor], projections: Projections, dtype: torch.dtype
 ) -> Factors:
-    """PEFT's config and tensors → factors. Raises ValueError for what cannot be served in a mixed batch."""
-    for key, what in _REFUSED.items():
-        if config.get(key):
-            raise ValueError(f"it has {what}, which cannot be served beside other adapters")
-    if (start := config.get("init_lora_weights", True)) not in _PLAIN_STARTS:
-        raise ValueError(f"it begins as {start}, which changes the base that others share")
-    if config.get("bias", "none") != "none":
-        raise ValueError("it trains biases, which cannot be served beside other adapters")
+    """PEFT's config and tensors → factors. Raises ValueError for a tensor that no linear layer of the base takes."""
     halves: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         module, _, half = key.removeprefix("base_model.model.").removesuffix(".weight").rpartition(".")
@@ -154,3 +129,12 @@ def _scaling(config: Mapping[str, Any], module: str, rank: int) -> float:
 
 def _bytes(kept: Factors | Tensor) -> int:
     return kept.bytes if isinstance(kept, Factors) else kept.nbytes
+
+
+def _does_not_load(adapter: Adapter, error: Exception) -> EngineError:
+    if isinstance(error, AdapterError):
+        return EngineError(f"Adapter {adapter.ref} does not load: {error.what}", error.hint)
+    return EngineError(
+        f"Adapter {adapter.ref} does not load: {str(error).splitlines()[0]}.",
+        "Train a plain LoRA on linear layers other than the output; bot adapters verify checks its files.",
+    )
