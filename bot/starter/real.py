@@ -171,6 +171,18 @@ class RealMaker:
             company, head = values.company(), values.pick(self.sheet["passage_roles"])
         return self._faq(head, company, titles, question, answer, others)
 
+    def matching(self) -> Document:
+        """Real questions about a place or a passage, each answered by the number of what answers it."""
+        values = self.values
+        if values.chance(0.85):
+            title, pairs = values.pick(self.text.places)
+        else:
+            title, _, pairs = values.pick(self.text.passages)
+        drawn = values.rng.sample(list(dict.fromkeys(pairs)), min(len(set(pairs)), values.number(4, 8)))
+        shown = list(dict.fromkeys(answer for _, answer in drawn))[: values.number(3, 6)]
+        asked = [(question, shown.index(answer) + 1 if answer in shown else 0) for question, answer in drawn]
+        return self.support.numbered([(title, answer) for answer in shown], [(q.rstrip("?"), number) for q, number in asked])
+
     def _faq(self, head: str, company: str, title: str, question: str, answer: str, others: list[str]) -> Document:
         values = self.values
         shown = values.rng.sample(others, min(len(others), values.pick([0, 1, 2, 2])))

@@ -196,6 +196,29 @@ class SupportMaker:
             turns += [user(self.message(question.text)), self.answer(role, question, passages)]
         return turns, facts_of(questions[-1], passages)
 
+    def matching(self) -> Document:
+        """Many questions, each answered by the number of its passage alone: choosing, drilled."""
+        values = self.values
+        statements, missing = self.shelf.make(values.number(2, 4))
+        shown = values.rng.sample(statements, min(len(statements), values.number(3, 7)))
+        asked = [(self.ask(statement).text, number) for number, statement in enumerate(shown, 1)] * 2
+        asked += [(question.text, 0) for question in missing if find_answer(question, [_whole(shown)]) is None]
+        pairs = [(statement.title, statement.sentence) for statement in shown]
+        return self.numbered(pairs, values.rng.sample(asked, min(len(asked), 9)))
+
+    def numbered(self, passages: Sequence[tuple[str, str]], asked: Sequence[tuple[str, int]]) -> Document:
+        """Titles with texts, and messages with the number of the passage that answers each; 0 is none."""
+        items = [
+            self.layouts["desk"]["item"].format(i=i, title=title, text=text) for i, (title, text) in enumerate(passages, 1)
+        ]
+        wording = self.values.pick(part(self.follow["match"], "match", self.wording))
+        turns = [system("\n".join([choose(wording, self.values.rng), "", self.layouts["desk"]["header"], *items]))]
+        for question, number in asked:
+            said = f"[{number}]" if number else "none"
+            choice = Choice(1 if number else 0, passages[number - 1][1] if number else "")
+            turns += [user(self.message(question)), reply(said, [(said, 1.0, 3.0)], 2.0, choice)]
+        return Document("matching", turns, {"kind": "matching"})
+
     def conversation(self, role: Role, statements: Sequence[Statement], missing: Sequence[Question]) -> Shaped:
         """Earlier turns whose passages are gone, then a question with its passages, or one about an earlier fact."""
         values, earlier, told = self.values, [], None
@@ -242,6 +265,10 @@ class SupportMaker:
             answer = self.answer(role, self.ask(statement), shown, weight=0.0)
             turns += [user(self.message(self.ask(statement).text)), answer]
         return turns
+
+
+def _whole(statements: Sequence[Statement]) -> Passage:
+    return Passage("", tuple(statements))
 
 
 def _slot_names(template: str) -> list[str]:
