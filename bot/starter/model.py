@@ -15,12 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-CHOOSER = (4, 1)
-"""Layer and head that training shows where to look: from the place where a reply's passage is chosen to that passage.
+HEADS = ((4, 1), (1, 1))
+"""Layer and head that training shows where to look, by the kinds of `tokens.py`: from the place where a reply's passage is
+chosen to that passage; and from the words of a passage to its number.
 
 Copying has its circuit from the start (circuit.py); choosing by meaning is the other skill that plain training does not
-find in a CPU's budget: after 26 million tokens the first passage was chosen always. The loss on one head's attention
-breaks that plateau; how the rest of the network uses what the head finds is left to it."""
+find in a CPU's budget: after 26 million tokens the first passage was chosen always. Losses on two heads' attention break
+that plateau; how the rest of the network uses what they find is left to it."""
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, visible: Tensor) -> Tensor:
     return torch.matmul(weights.to(v.dtype), v)
 
 
-def missing(q: Tensor, k: Tensor, visible: Tensor, choices: Tensor) -> Tensor:
-    """Negative log of a head's attention to the right places, for each choice; q and k are (rows, length, head)."""
-    row, place, first, last = choices.unbind(1)
+def missing(q: Tensor, k: Tensor, visible: Tensor, looks: Tensor) -> Tensor:
+    """Negative log of a head's attention to the right places, for each look; q and k are (rows, length, head)."""
+    row, _, place, first, last = looks.unbind(1)
     scores = torch.einsum("nd,nld->nl", q[row, place] * q.shape[-1] ** -0.5, k[row]).float()
     logs = torch.log_softmax(scores.masked_fill(~visible[row, place], -1e9), dim=-1)
     where = torch.arange(k.shape[1], device=k.device)
@@ -131,10 +132,10 @@ class Starter(nn.Module):
         self.norm = nn.Parameter(torch.ones(shape.hidden))
 
     def forward(
-        self, ids: Tensor, documents: Tensor, choices: Tensor, dtype: torch.dtype = torch.bfloat16
+        self, ids: Tensor, documents: Tensor, looks: Tensor, dtype: torch.dtype = torch.bfloat16
     ) -> tuple[Tensor, Tensor]:
-        """Final hidden states, and for each of the `choices` (n, 4: row, place, first and last + 1 place of what is right)
-        how far the choosing head looks elsewhere. `documents` numbers every position's document; negative is padding."""
+        """Final hidden states, and (heads, n): how far each of `HEADS` looks elsewhere, for each of the `looks` (n, 5: row,
+        kind, place, first and last + 1 place). `documents` numbers every position's document; negative is padding."""
         length = ids.shape[1]
         place = torch.arange(length, device=ids.device)
         pairs = torch.arange(0, self.shape.head, 2, device=ids.device).float() / self.shape.head
@@ -143,12 +144,13 @@ class Starter(nn.Module):
         same = documents[:, :, None] == documents[:, None, :]
         visible = (same & (place[:, None] >= place[None, :]))[:, None]
         x = F.embedding(ids, self.embedding).to(dtype)
-        missed = choices[:, 0].float() * 0
+        missed: dict[int, Tensor] = {}
         for number, layer in enumerate(self.layers):
             x, q, k = layer(x, cos, sin, visible)
-            if number == min(CHOOSER[0], self.shape.layers - 1):
-                missed = missing(q[:, CHOOSER[1]], k[:, CHOOSER[1]], visible[:, 0], choices)
-        return rms_norm(x, self.norm), missed
+            for kind, (depth, head) in enumerate(HEADS):
+                if number == min(depth, self.shape.layers - 1):
+                    missed[kind] = missing(q[:, head], k[:, head], visible[:, 0], looks)
+        return rms_norm(x, self.norm), torch.stack([missed[kind] for kind in range(len(HEADS))])
 
     def losses(self, hidden: Tensor, where: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy at the chosen flat positions."""

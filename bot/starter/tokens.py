@@ -6,6 +6,7 @@ it is to be predicted. Saved as a plain transformers tokenizer with the chat tem
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -31,6 +32,7 @@ CHAT_TEMPLATE = (
 _PIECES = r"'(?:s|t|re|ve|m|ll|d)|[.:]\d{1,2}|\d{1,2}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 """What is never merged with its neighbours. A point or colon stays with the digits after it: were the "." of "39.95" a
 token of its own, copying would take it for the end of a sentence and begin the number again ("39.95.95")."""
+CHOICE, OWN_NUMBER = 0, 1
 WEIGHT_UNIT = 20
 """Weights travel as small whole numbers: this many per 1.0."""
 
@@ -41,8 +43,9 @@ class Encoded:
 
     ids: npt.NDArray[np.uint16]
     weights: npt.NDArray[np.uint16]
-    choices: tuple[tuple[int, int, int], ...] = ()
-    """(place before the choice, first and last + 1 place of what is chosen); no passage is the document's first place."""
+    looks: tuple[tuple[int, int, int, int], ...] = ()
+    """(kind, place, first and last + 1 place to look at). CHOICE: from before a choice to the passage chosen, or to the
+    document's first place for none. OWN_NUMBER: from a word of a passage to the passage's number."""
 
 
 def train_tokenizer(texts: Iterable[str], size: int = 8192) -> Tokenizer:
@@ -93,7 +96,7 @@ def encode(documents: Sequence[Document], tokenizer: Tokenizer) -> list[Encoded]
 
 def _encode_one(document: Document, pieces: Any) -> Encoded:
     ids, weights = [BOS], [0.0]
-    choices: list[tuple[int, int, int]] = []
+    looks: list[tuple[int, int, int, int]] = []
     head, starts = document.turns[0].text, 2
     offsets: Sequence[tuple[int, int]] = ()
     for number, turn in enumerate(document.turns):
@@ -105,14 +108,28 @@ def _encode_one(document: Document, pieces: Any) -> Encoded:
             first = head.find(turn.choice.passage) if turn.choice.passage else -1
             span = _places(offsets, first, first + len(turn.choice.passage)) if first >= 0 else None
             if span:
-                choices.append((place, starts + span[0], starts + span[1]))
+                looks.append((CHOICE, place, starts + span[0], starts + span[1]))
+                looks += _own_number(head, first, offsets, starts, span)
             elif not turn.choice.passage:
-                choices.append((place, 0, 1))
+                looks.append((CHOICE, place, 0, 1))
         ids += [SPEAKERS[turn.speaker], *piece.ids, END]
         learnt = turn.weight if turn.speaker == "assistant" else 0.0
         weights += [0.0, *_turn_weights(turn, piece.offsets), learnt]
     scaled = np.minimum(np.round(np.array(weights) * WEIGHT_UNIT), 65535)
-    return Encoded(np.array(ids, dtype=np.uint16), scaled.astype(np.uint16), tuple(choices))
+    return Encoded(np.array(ids, dtype=np.uint16), scaled.astype(np.uint16), tuple(looks))
+
+
+def _own_number(
+    head: str, first: int, offsets: Sequence[tuple[int, int]], starts: int, span: tuple[int, int]
+) -> list[tuple[int, int, int, int]]:
+    """From some words of a passage to its number, where its line begins with one in brackets."""
+    line = head.rfind("\n", 0, first) + 1
+    number = re.match(r"[\[(](\d+)[\])]", head[line:first])
+    target = _places(offsets, line + number.start(1), line + number.end(1)) if number else None
+    if target is None:
+        return []
+    words = sorted({span[0], (span[0] + span[1]) // 2, span[1] - 1})
+    return [(OWN_NUMBER, starts + word, starts + target[0], starts + target[1]) for word in words]
 
 
 def _places(offsets: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int] | None:

@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bot.starter.model import Shape, Starter
+from bot.starter.model import HEADS, Shape, Starter
 from bot.starter.muon import Muon
 from bot.starter.packing import LENGTHS, Rows, Source, Stream, joined, some
 
-_TOKENS_PER_CHOICE = 64
+_TOKENS_PER_LOOK = 24
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Settings:
     vector_rate: float = 3e-3
     warm_up: int = 30
     fall: float = 0.6
-    choice_share: float = 1.0
-    """Weight of the choosing head's loss beside the loss of the next token."""
+    look_share: float = 1.0
+    """Weight of the shown heads' losses beside the loss of the next token."""
     average: float = 0.995
     save_minutes: float = 4.0
     compiled: bool = True
@@ -76,8 +76,8 @@ class Run:
         self.rates = [float(group["lr"]) for group in groups]  # type: ignore[arg-type]
         self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         self.progress = Progress()
-        self.choosing = 1.0
-        """The choosing head's loss, smoothed."""
+        self.missed = torch.ones(len(HEADS), device=settings.device)
+        """The shown heads' losses, smoothed."""
         self.forward: Any = torch.compile(self.model, dynamic=False) if settings.compiled else self.model
 
     def scale(self) -> float:
@@ -89,13 +89,13 @@ class Run:
     def step(self, batch: Rows) -> Tensor:
         """One update; gives the weighted loss."""
         ids, documents, where, targets, weights = tensors(batch, self.settings.device)
-        choices, valid = choice_tensors(batch, self.settings.batch_tokens, self.settings.device)
-        hidden, missed = self.forward(ids, documents, choices)
+        looks, valid = look_tensors(batch, self.settings.batch_tokens, self.settings.device)
+        hidden, missed = self.forward(ids, documents, looks)
         losses = self.model.losses(hidden, where, targets)
         loss = (losses * weights).sum() / weights.sum()
-        chosen = (missed * valid).sum() / valid.sum().clamp(min=1)
-        (loss + self.settings.choice_share * chosen).backward()  # type: ignore[no-untyped-call]
-        self.choosing = 0.98 * self.choosing + 0.02 * float(chosen.detach())
+        shown = (missed * valid).sum(1) / valid.sum(1).clamp(min=1)
+        (loss + self.settings.look_share * shown.sum()).backward()  # type: ignore[no-untyped-call]
+        self.missed = 0.98 * self.missed + 0.02 * shown.detach()
         torch.nn.utils.clip_grad_norm_([self.model.embedding, *self.vectors], 1.0)
         scale = self.scale()
         self.muon.step(scale)
@@ -147,13 +147,15 @@ def tensors(batch: Rows, device: str) -> tuple[Tensor, Tensor, Tensor, Tensor, T
     return tuple(part.to(device, non_blocking=True) for part in parts)  # type: ignore[return-value]
 
 
-def choice_tensors(batch: Rows, batch_tokens: int, device: str) -> tuple[Tensor, Tensor]:
-    """Choices (n, 4) padded to a fixed n, so that the compiled graph stays one; and which of them count."""
-    room = max(1, batch_tokens // _TOKENS_PER_CHOICE)
-    choices, valid = np.zeros((room, 4), dtype=np.int64), np.zeros(room, dtype=np.float32)
-    count = min(room, len(batch.choices))
-    choices[:count], valid[:count] = batch.choices[:count], 1.0
-    return torch.from_numpy(choices).to(device), torch.from_numpy(valid).to(device)
+def look_tensors(batch: Rows, batch_tokens: int, device: str) -> tuple[Tensor, Tensor]:
+    """Looks (n, 5) padded to a fixed n, so that the compiled graph stays one; and (kinds, n), 1 where one counts."""
+    room = max(1, batch_tokens // _TOKENS_PER_LOOK)
+    looks, valid = np.zeros((room, 5), dtype=np.int64), np.zeros((len(HEADS), room), dtype=np.float32)
+    count = min(room, len(batch.looks))
+    looks[:count] = batch.looks[:count]
+    for kind in range(len(HEADS)):
+        valid[kind, :count] = looks[:count, 1] == kind
+    return torch.from_numpy(looks).to(device), torch.from_numpy(valid).to(device)
 
 
 def batches(stream: Stream, run: Run) -> Iterator[Rows]:
@@ -215,7 +217,7 @@ def report(run: Run, loss: float, speed: float, seconds: float) -> None:
     left = (run.settings.tokens - run.progress.tokens) / max(speed, 1)
     row = {"step": run.progress.step, "tokens": run.progress.tokens, "loss": round(loss, 4),
            "tokens_per_s": round(speed), "minutes": round(seconds / 60, 1), "hours_left": round(left / 3600, 2),
-           "rate": round(run.scale(), 3), "choosing": round(run.choosing, 3)}  # fmt: skip
+           "rate": round(run.scale(), 3), "missed": [round(value, 3) for value in run.missed.tolist()]}  # fmt: skip
     print(" ".join(f"{name} {value}" for name, value in row.items()), flush=True)
     with (run.settings.out / "progress.jsonl").open("a") as file:
         file.write(json.dumps(row) + "\n")

@@ -18,10 +18,10 @@ from bot.starter.labels import is_held
 from bot.starter.model import Shape, Starter
 from bot.starter.packing import LENGTHS, pack
 from bot.starter.ranking import build
-from bot.starter.tokens import BOS, encode, train_tokenizer, wrap
+from bot.starter.tokens import BOS, OWN_NUMBER, encode, train_tokenizer, wrap
 from bot.starter.wordings import Synonyms, choose, load, part, readings
 
-NO_CHOICE = torch.zeros((1, 4), dtype=torch.long)
+NO_LOOK = torch.zeros((1, 5), dtype=torch.long)
 TINY = Shape(vocabulary=1024, hidden=192, layers=4, heads=4, feed=128)
 
 
@@ -98,7 +98,7 @@ def test_marks_make_facts_weigh_more(world: World) -> None:
     assert {rows.ids.shape[1] for rows in packed} <= set(LENGTHS)
     taught = sum(int((rows.weights > 0).sum()) for rows in packed)
     assert taught == sum(int((document.weights[1:] > 0).sum()) for document in encoded if len(document.ids) <= LENGTHS[-1])
-    assert (packed[0].documents >= 0).mean() > 0.8
+    assert (packed[0].documents >= 0).mean() > 0.7
     assert wrap(tokenizer).apply_chat_template([{"role": "user", "content": "hi"}], tokenize=False) == (
         "<|bos|><|user|>hi<|end|>"
     )
@@ -109,9 +109,12 @@ def test_choices_point_from_before_the_choice_to_the_passage(world: World) -> No
     tokenizer = train_tokenizer((turn.text for document in documents for turn in document.turns), 1024)
     encoded, checked = encode(documents, tokenizer), 0
     for rows in pack(encoded):
-        for row, place, first, last in rows.choices:
+        for row, kind, place, first, last in rows.looks:
             ids = rows.ids[row]
-            if last - first > 1:
+            if kind == OWN_NUMBER:
+                assert tokenizer.decode(ids[first:last].tolist()).isdigit()
+                assert first < place
+            elif last - first > 1:
                 passage = tokenizer.decode(ids[first:last].tolist()).strip()
                 said = tokenizer.decode(ids[place + 1 : place + 60].tolist()).strip()
                 number = re.match(r"(\d)\]", said)
@@ -141,7 +144,7 @@ def test_the_circuit_copies_before_any_training() -> None:
 
     @torch.no_grad()
     def repeat_loss(model: Starter) -> float:
-        hidden, _ = model(ids, torch.zeros_like(ids), NO_CHOICE, torch.float32)
+        hidden, _ = model(ids, torch.zeros_like(ids), NO_LOOK, torch.float32)
         logits = F.linear(hidden, model.embedding)[:, 91:-1]
         return float(F.cross_entropy(logits.reshape(-1, TINY.vocabulary), ids[:, 92:].reshape(-1)))
 
@@ -158,10 +161,10 @@ def test_documents_in_one_row_do_not_see_each_other() -> None:
     ids = torch.randint(16, TINY.vocabulary, (1, 40))
     numbers = torch.tensor([[0] * 20 + [1] * 20])
     with torch.no_grad():
-        joint = model(ids, numbers, NO_CHOICE, torch.float32)[0][:, 20:]
+        joint = model(ids, numbers, NO_LOOK, torch.float32)[0][:, 20:]
         changed = ids.clone()
         changed[:, :20] = 17
-        assert torch.allclose(joint, model(changed, numbers, NO_CHOICE, torch.float32)[0][:, 20:])
+        assert torch.allclose(joint, model(changed, numbers, NO_LOOK, torch.float32)[0][:, 20:])
 
 
 def test_export_is_a_plain_llama(tmp_path: Path, world: World) -> None:
@@ -192,5 +195,5 @@ def test_export_is_a_plain_llama(tmp_path: Path, world: World) -> None:
     ours = Starter(shape)
     ours.load_state_dict({name: value.to(torch.bfloat16).float() for name, value in run.average.items()})
     with torch.no_grad():
-        logits = F.linear(ours(ids, torch.zeros_like(ids), NO_CHOICE, torch.float32)[0], ours.embedding)
+        logits = F.linear(ours(ids, torch.zeros_like(ids), NO_LOOK, torch.float32)[0], ours.embedding)
         assert torch.allclose(loaded(ids).logits, logits, atol=1e-3)
