@@ -49,7 +49,7 @@ def verify(name: str, version: int, folder: Path, base: Base) -> Adapter:
             raise AdapterError(f"its card says {card.name}@{card.version}.", "A copy is no version: train it here.")
         config = read_json(folder / CONFIG)
         _check_base(card, base)
-        check_config(config, card.method)
+        _check_config(config, card.method)
         weights = _finite_weights(folder / WEIGHTS)
         virtual_tokens = 0
         if card.method == "soft-prompt":
@@ -98,8 +98,7 @@ def _check_base(card: Card, base: Base) -> None:
             )
 
 
-def check_config(config: dict[str, Any], method: Method) -> None:
-    """Raises AdapterError for what cannot be served beside other adapters, in one batch."""
+def _check_config(config: dict[str, Any], method: Method) -> None:
     kind = str(config.get("peft_type"))
     if kind not in _METHODS:
         raise AdapterError(

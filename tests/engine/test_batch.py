@@ -33,15 +33,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "qwen2": {"num_key_value_heads": 1, "attention_bias": True},
     "gpt_neox": {},
     "opt": {"ffn_dim": 64, "word_embed_proj_dim": 32},
-    "qwen2_moe": {
-        "num_key_value_heads": 4,
-        "num_experts": 4,
-        "moe_intermediate_size": 32,
-        "shared_expert_intermediate_size": 32,
-    },
 }
-TARGETS = {"gpt_neox": ["query_key_value", "dense_h_to_4h"], "opt": ["q_proj", "v_proj", "fc1", "fc2"],
-           "qwen2_moe": ["q_proj", "v_proj", "shared_expert.up_proj"]}  # fmt: skip
+TARGETS = {"gpt_neox": ["query_key_value", "dense_h_to_4h"], "opt": ["q_proj", "v_proj", "fc1", "fc2"]}
 FEW = {"gpt_neox": ["dense"], "opt": ["out_proj"]}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from bot.base import Base
 from bot.engine.local.engine import LocalEngine
 from bot.engine.local.prefixes import LEAST, Prefixes
 from bot.engine.local.slots import Slots
-from bot.errors import EngineError, SettingsError
+from bot.errors import SettingsError
 from bot.types import Adapter, Message, Mix, Sampling
 from tests.conftest import make_adapter
 
@@ -179,28 +178,6 @@ async def test_more_replies_than_rows_take_turns(tiny_base: Base) -> None:
     engine._scheduler._max_rows = 3
     expected = await said(engine, Mix())
     assert await asyncio.gather(*(said(engine, Mix()) for _ in range(10))) == [expected] * 10
-    await engine.close()
-
-
-@pytest.mark.parametrize(
-    ("config", "why"),
-    [
-        ({"use_dora": True}, "DoRA"),
-        ({"modules_to_save": ["embed_tokens"]}, "modules to save"),
-        ({"bias": "lora_only"}, "biases"),
-        ({"init_lora_weights": "pissa"}, "changes the base"),
-    ],
-)
-async def test_what_cannot_stand_beside_others_is_refused(
-    config: dict[str, Any], why: str, tiny_base: Base, tmp_path: Path
-) -> None:
-    engine = LocalEngine(tiny_base, "float32")
-    folder = make_adapter(tiny_base, tmp_path / "odd" / "v1", 1, 4)
-    path = folder / "adapter_config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | config))
-    with pytest.raises(EngineError, match=why):
-        await said(engine, Mix(((Adapter("odd", 1, folder, "0" * 64, "lora"), 1.0),)))
-    assert await said(engine, Mix())
     await engine.close()
 
 

@@ -16,11 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bot.adapters.verify import CONFIG, WEIGHTS, check_config
 from bot.engine.local.projections import Projections
 from bot.engine.local.stack import Factors
-from bot.errors import AdapterError, EngineError
+from bot.errors import EngineError
 from bot.types import Adapter
+
+# The names that PEFT gives its files.
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
 class AdapterMemory:
@@ -55,7 +57,7 @@ class AdapterMemory:
             # Outside the lock: whoever wants another adapter need not wait for this file.
             try:
                 read = self._read(adapter)
-            except (AdapterError, OSError, ValueError, KeyError, RuntimeError) as error:
+            except (OSError, ValueError, KeyError, RuntimeError) as error:
                 with self._lock:
                     self._kept.pop(adapter.hash, None)
                 found.set_exception(_does_not_load(adapter, error))
@@ -87,7 +89,6 @@ class AdapterMemory:
                 raise ValueError(f"it has {len(virtual)} virtual tokens, not {adapter.virtual_tokens}")
             return virtual.unsqueeze(0).to(self._dtype)
         config = json.loads((adapter.path / CONFIG).read_text())
-        check_config(config, adapter.method)
         return read_factors(config, tensors, self._projections, self._dtype)
 
 
@@ -132,8 +133,6 @@ def _bytes(kept: Factors | Tensor) -> int:
 
 
 def _does_not_load(adapter: Adapter, error: Exception) -> EngineError:
-    if isinstance(error, AdapterError):
-        return EngineError(f"Adapter {adapter.ref} does not load: {error.what}", error.hint)
     return EngineError(
         f"Adapter {adapter.ref} does not load: {str(error).splitlines()[0]}.",
         "Train a plain LoRA on linear layers other than the output; bot adapters verify checks its files.",
