@@ -88,6 +88,9 @@ CORRUPTIONS: dict[str, tuple[Callable[[Path], object], bool, str]] = {
     "fewer layers": (missing_layer, True, "no weights for"),
     "symlink": (symlink, False, "link"),
     "DoRA": (lambda f: edit_config(f, use_dora=True), True, "DoRA"),
+    "PiSSA": (lambda f: edit_config(f, init_lora_weights="pissa"), True, "changes the base"),
+    "aLoRA": (lambda f: edit_config(f, alora_invocation_tokens=[5]), True, "activation by a phrase"),
+    "a list of types": (lambda f: edit_config(f, peft_type=["LORA"]), True, "cannot serve replies"),
     "another method": (lambda f: edit_config(f, peft_type="PREFIX_TUNING"), True, "method"),
     "bias": (lambda f: edit_config(f, bias="all"), True, "bias"),
 }
