@@ -94,7 +94,7 @@ class Run:
         losses = self.model.losses(hidden, where, targets)
         loss = (losses * weights).sum() / weights.sum()
         shown = (missed * valid).sum(1) / valid.sum(1).clamp(min=1)
-        (loss + self.settings.look_share * shown.sum()).backward()  # type: ignore[no-untyped-call]
+        (loss + self.settings.look_share * shown.sum()).backward()
         self.missed = 0.98 * self.missed + 0.02 * shown.detach()
         torch.nn.utils.clip_grad_norm_([self.model.embedding, *self.vectors], 1.0)
         scale = self.scale()

@@ -29,9 +29,7 @@ class Product:
     step is bound by memory, and takes 0.4 to 0.7 of the time so."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        self._packed = (
-            weight.device.type == "cpu" and weight.dtype == torch.bfloat16 and torch.backends.mkldnn.is_available()
-        )
+        self._packed = weight.device.type == "cpu" and weight.dtype == torch.bfloat16 and torch._C._has_mkldnn
         self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS) if self._packed else weight
         self._bias = bias
 
