@@ -12,6 +12,8 @@ last `head` dimensions start (almost) empty as a scratch space.
    distance 1. Its value is a projection P of the identity, written into the scratch space.
 2. Layers 2 and 3, head 0, look for the scratch space (predecessor's P) that matches P of the present token, on the
    pairs that RoPE turns slowest, so that distance hardly matters; they copy the identity found there to the output.
+3. The heads that training shows where to look (`HEADS` in model.py) pass identities on through one subspace: the words of a
+   passage get their passage's number, and the place of a choice gets the number of the passage it looks at.
 The final norm starts at 0.03, so that unit-scale embeddings give logits of a sensible size.
 """
 
@@ -23,7 +25,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from bot.starter.model import Layer, Shape, Starter
+from bot.starter.model import HEADS, Layer, Shape, Starter
 
 CONSTANT = 6.0
 _FIT_RANGE = 700
@@ -99,3 +101,10 @@ def install_circuit(model: Starter, seed: int = 0, identity: Tensor | None = Non
     for layer in layers:
         layer.down.mul_(0.3)
         layer.o[:, head:] *= 0.3
+    reading = _orthonormal(middle - 1, head, random)
+    for depth, place in HEADS:
+        layer, mine = layers[min(depth, shape.layers - 1)], slice(place * head, (place + 1) * head)
+        layer.v[mine] = 0
+        layer.v[mine, 1:middle] = reading
+        layer.o[:, mine] = 0
+        layer.o[1:middle, mine] = _COPY_GAIN * reading.T * scale

@@ -152,7 +152,7 @@ def test_the_circuit_copies_before_any_training() -> None:
     without = repeat_loss(model)
     install_circuit(model)
     assert without > 6.5
-    assert repeat_loss(model) < 5.0
+    assert repeat_loss(model) < 5.5
 
 
 def test_documents_in_one_row_do_not_see_each_other() -> None:
