@@ -13,7 +13,8 @@ last `head` dimensions start (almost) empty as a scratch space.
 2. Layers 2 and 3, head 0, look for the scratch space (predecessor's P) that matches P of the present token, on the
    pairs that RoPE turns slowest, so that distance hardly matters; they copy the identity found there to the output.
 3. The heads that training shows where to look (`HEADS` in model.py) pass identities on through one subspace: the words of a
-   passage get their passage's number, and the place of a choice gets the number of the passage it looks at.
+   passage get their passage's number, the place of a choice gets the meanings of the customer's words, and then the
+   number of the passage it looks at. The head that looks there matches identities with identities: likeness of words, to begin with.
 The final norm starts at 0.03, so that unit-scale embeddings give logits of a sensible size.
 """
 
@@ -108,3 +109,9 @@ def install_circuit(model: Starter, seed: int = 0, identity: Tensor | None = Non
         layer.v[mine, 1:middle] = reading
         layer.o[:, mine] = 0
         layer.o[1:middle, mine] = _COPY_GAIN * reading.T * scale
+    depth, place = HEADS[0]
+    layer, likeness = layers[min(depth, shape.layers - 1)], _orthonormal(middle - 1, 2 * pairs, random)
+    for matrix in (layer.q, layer.k):
+        matrix[place * head : (place + 1) * head] = 0
+        for dimension, row in zip(slow, likeness, strict=True):
+            matrix[place * head + dimension, 1:middle] = row * gain

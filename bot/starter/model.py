@@ -15,13 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-HEADS = ((4, 1), (1, 1))
+HEADS = ((4, 1), (1, 1), (3, 2))
 """Layer and head that training shows where to look, by the kinds of `tokens.py`: from the place where a reply's passage is
-chosen to that passage; and from the words of a passage to its number.
+chosen to that passage; from the words of a passage to its number; from that place to the customer's message.
 
 Copying has its circuit from the start (circuit.py); choosing by meaning is the other skill that plain training does not
-find in a CPU's budget: after 26 million tokens the first passage was chosen always. Losses on two heads' attention break
-that plateau; how the rest of the network uses what they find is left to it."""
+find in a CPU's budget: after 26 million tokens the first passage was chosen always. Losses on the attention of a few
+heads are to break that plateau; how the rest of the network uses what they find is left to it."""
 
 
 @dataclass(frozen=True)

@@ -169,7 +169,7 @@ class RoleMaker:
         Naming the passage splits the task: one token chooses, and what follows only copies. Without it the choice has to
         be made anew at every word where two passages differ, from what comes later in them.
         """
-        return f"<think> {passage} </think> " if role.think else ""
+        return f"<think>{passage}</think> " if role.think else ""
 
     def dress(self, role: Role, core: str, bare: bool = False) -> str:
         """The reply a role asks for: opening or name, the core, a touch of tone, the sign-off."""

@@ -22,7 +22,7 @@ _DESK_LAYOUT_SHARE = 0.65
 _SHUFFLED_SHARE = 0.12
 _LONG_SHARE = 0.05
 """Documents of up to a thousand tokens: more examples, more turns, more passages."""
-_CHOICES = (("<think> none", 1.0, 4.0), ("<think> earlier", 1.0, 4.0))
+_CHOICES = (("<think>none", 1.0, 4.0), ("<think>earlier", 1.0, 4.0))
 """Weights of choosing no passage, where a role reasons first."""
 Shaped = tuple[list[Turn], dict[str, Any]]
 """Turns, and what is right about them."""
@@ -131,18 +131,18 @@ class SupportMaker:
         if found is None:
             text = self._thought(role, "none", weight) + self.roles.dress(role, self.refusal(role), bare=True)
             mark = self.refusal_mark(text)
-            choice = Choice(max(0, text.find("none") if role.think else text.find(mark)), "") if passages else None
+            choice = Choice(max(0, text.find(">") + 1 if role.think else text.find(mark)), "") if passages else None
             return reply(text, [*role.heavy(), (mark, 3.0, 1.0), *_CHOICES], weight, choice)
         core = found.sentence
         if found.fact.reply and not self.values.chance(_QUOTE_SHARE):
             core = self._reworded(found)
         number = next(i for i, passage in enumerate(passages, 1) if found in passage.statements)
-        text = self._thought(role, f"[{number}]", weight) + self.roles.dress(role, core)
+        text = self._thought(role, str(number), weight) + self.roles.dress(role, core)
         heavy = [*role.heavy(), (core, 4.0, 1.2), *((value, 4.0, 2.5) for value in found.answers())]
         choice = Choice(
             text.find(f"[{number}]") + 1 if role.think and weight else text.find(core), passages[number - 1].text
         )
-        return reply(text, [*heavy, (f"<think> [{number}]", 1.0, 4.0)], weight, choice)
+        return reply(text, [*heavy, (f"<think>{number}", 1.0, 4.0)], weight, choice)
 
     def _thought(self, role: Role, passage: str, weight: float) -> str:
         return self.roles.thought(role, passage) if weight else ""
@@ -214,8 +214,8 @@ class SupportMaker:
         wording = self.values.pick(part(self.follow["match"], "match", self.wording))
         turns = [system("\n".join([choose(wording, self.values.rng), "", self.layouts["desk"]["header"], *items]))]
         for question, number in asked:
-            said = f"[{number}]" if number else "none"
-            choice = Choice(1 if number else 0, passages[number - 1][1] if number else "")
+            said = str(number) if number else "none"
+            choice = Choice(0, passages[number - 1][1] if number else "")
             turns += [user(self.message(question)), reply(said, [(said, 1.0, 3.0)], 2.0, choice)]
         return Document("matching", turns, {"kind": "matching"})
 

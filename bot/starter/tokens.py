@@ -32,7 +32,7 @@ CHAT_TEMPLATE = (
 _PIECES = r"'(?:s|t|re|ve|m|ll|d)|[.:]\d{1,2}|\d{1,2}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 """What is never merged with its neighbours. A point or colon stays with the digits after it: were the "." of "39.95" a
 token of its own, copying would take it for the end of a sentence and begin the number again ("39.95.95")."""
-CHOICE, OWN_NUMBER = 0, 1
+CHOICE, OWN_NUMBER, QUESTION = 0, 1, 2
 WEIGHT_UNIT = 20
 """Weights travel as small whole numbers: this many per 1.0."""
 
@@ -45,7 +45,8 @@ class Encoded:
     weights: npt.NDArray[np.uint16]
     looks: tuple[tuple[int, int, int, int], ...] = ()
     """(kind, place, first and last + 1 place to look at). CHOICE: from before a choice to the passage chosen, or to the
-    document's first place for none. OWN_NUMBER: from a word of a passage to the passage's number."""
+    document's first place for none. OWN_NUMBER: from a word of a passage to the passage's number.
+    QUESTION: from before a choice to the words of the customer's message."""
 
 
 def train_tokenizer(texts: Iterable[str], size: int = 8192) -> Tokenizer:
@@ -97,7 +98,7 @@ def encode(documents: Sequence[Document], tokenizer: Tokenizer) -> list[Encoded]
 def _encode_one(document: Document, pieces: Any) -> Encoded:
     ids, weights = [BOS], [0.0]
     looks: list[tuple[int, int, int, int]] = []
-    head, starts = document.turns[0].text, 2
+    head, starts, asked = document.turns[0].text, 2, (0, 1)
     offsets: Sequence[tuple[int, int]] = ()
     for number, turn in enumerate(document.turns):
         piece = next(pieces)
@@ -112,6 +113,9 @@ def _encode_one(document: Document, pieces: Any) -> Encoded:
                 looks += _own_number(head, first, offsets, starts, span)
             elif not turn.choice.passage:
                 looks.append((CHOICE, place, 0, 1))
+            looks.append((QUESTION, place, *asked))
+        if turn.speaker == "user":
+            asked = (len(ids) + 1, len(ids) + 1 + len(piece.ids))
         ids += [SPEAKERS[turn.speaker], *piece.ids, END]
         learnt = turn.weight if turn.speaker == "assistant" else 0.0
         weights += [0.0, *_turn_weights(turn, piece.offsets), learnt]

@@ -18,7 +18,7 @@ from bot.starter.labels import is_held
 from bot.starter.model import Shape, Starter
 from bot.starter.packing import LENGTHS, pack
 from bot.starter.ranking import build
-from bot.starter.tokens import BOS, OWN_NUMBER, encode, train_tokenizer, wrap
+from bot.starter.tokens import BOS, OWN_NUMBER, QUESTION, encode, train_tokenizer, wrap
 from bot.starter.wordings import Synonyms, choose, load, part, readings
 
 NO_LOOK = torch.zeros((1, 5), dtype=torch.long)
@@ -114,10 +114,12 @@ def test_choices_point_from_before_the_choice_to_the_passage(world: World) -> No
             if kind == OWN_NUMBER:
                 assert tokenizer.decode(ids[first:last].tolist()).isdigit()
                 assert first < place
+            elif kind == QUESTION:
+                assert first < last <= place
             elif last - first > 1:
                 passage = tokenizer.decode(ids[first:last].tolist()).strip()
                 said = tokenizer.decode(ids[place + 1 : place + 60].tolist()).strip()
-                number = re.match(r"(\d)\]", said)
+                number = re.match(r"(\d)(</|$)", said)
                 head = tokenizer.decode(ids[:first].tolist())
                 assert not number or re.findall(r"(?m)^[\[(]?(\d)[\]).]", head)[-1] == number[1], (said, passage)
                 checked += 1
