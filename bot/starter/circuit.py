@@ -14,7 +14,8 @@ last `head` dimensions start (almost) empty as a scratch space.
    pairs that RoPE turns slowest, so that distance hardly matters; they copy the identity found there to the output.
 3. The heads that training shows where to look (`HEADS` in model.py) pass identities on through one subspace: the words of a
    passage get their passage's number, the place of a choice gets the meanings of the customer's words, and then the
-   number of the passage it looks at. The head that looks there matches identities with identities: likeness of words, to begin with.
+   number of the passage it looks at. The head that looks there matches identities with identities: likeness of words, to
+   begin with.
 The final norm starts at 0.03, so that unit-scale embeddings give logits of a sensible size.
 """
 
