@@ -130,6 +130,9 @@ async def test_closing_the_stream_stops_the_model(engine: LocalEngine) -> None:
     stream = engine.stream([Message("user", "hello")], Mix(), Sampling(max_tokens=480, ignore_eos=True), 0)
     await anext(stream)
     await stream.aclose()
+    for _ in range(2):
+        await asyncio.wrap_future(engine._submit(lambda: None))
+    assert engine._scheduler._rows == []
     rest = await asyncio.wait_for(reply(engine, "hello", Mix()), 2)
     assert rest
 

@@ -173,6 +173,23 @@ async def test_a_fault_of_the_whole_batch_is_told_and_the_thread_goes_on(tiny_ba
     await engine.close()
 
 
+async def test_an_adapter_whose_config_is_nonsense_is_an_error_for_all_who_wait(tiny_base: Base, tmp_path: Path) -> None:
+    engine = LocalEngine(tiny_base, "float32")
+    adapter = one(tiny_base, tmp_path / "a" / "v1", 1)
+    (adapter.path / "adapter_config.json").write_text("[]")
+    asked = (said(engine, Mix(((adapter, 1.0),))) for _ in range(3))
+    results = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 10)
+    assert all("does not load" in str(result) for result in results)
+    assert await said(engine, Mix())
+    await engine.close()
+
+
+async def test_closing_an_engine_that_was_never_asked_builds_nothing(tiny_base: Base) -> None:
+    engine = LocalEngine(tiny_base, "float32")
+    await engine.close()
+    assert engine._made is None
+
+
 async def test_more_replies_than_rows_take_turns(tiny_base: Base) -> None:
     engine = LocalEngine(tiny_base, "float32")
     engine._scheduler._max_rows = 3

@@ -1,6 +1,6 @@
 """Adapters in memory: PEFT folders read as tensors in the serving precision, by content hash, least recently used out.
 
-Contract: `AdapterMemory.get` may be called by any thread but the model's, which a file must not hold up. What a row in
+Contract: any thread but the model's may ask an `AdapterMemory`; a file must not hold the model up. What a row in
 flight uses lives as long as the row, whatever is dropped here meanwhile.
 """
 
@@ -57,7 +57,8 @@ class AdapterMemory:
             # Outside the lock: whoever wants another adapter need not wait for this file.
             try:
                 read = self._read(adapter)
-            except (OSError, ValueError, KeyError, RuntimeError) as error:
+            except Exception as error:
+                # Whatever it is: others may wait for this very adapter.
                 with self._lock:
                     self._kept.pop(adapter.hash, None)
                 found.set_exception(_does_not_load(adapter, error))
@@ -133,7 +134,8 @@ def _bytes(kept: Factors | Tensor) -> int:
 
 
 def _does_not_load(adapter: Adapter, error: Exception) -> EngineError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
     return EngineError(
-        f"Adapter {adapter.ref} does not load: {str(error).splitlines()[0]}.",
+        f"Adapter {adapter.ref} does not load: {reason}.",
         "Train a plain LoRA on linear layers other than the output; bot adapters verify checks its files.",
     )

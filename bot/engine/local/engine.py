@@ -117,4 +117,6 @@ class LocalEngine:
         return model is None or self.count(messages, mix) + min(reply, model.context // 4) <= model.context
 
     async def close(self) -> None:
-        await asyncio.to_thread(self._scheduler.close)
+        # Not by the property: an engine that was never asked need not import torch to be closed.
+        if self._made:
+            await asyncio.to_thread(self._made.close)

@@ -1,8 +1,8 @@
 """The one thread that owns the model: rows join and leave its batch between steps.
 
 Contract: every turn drops cancelled rows, runs one call that was handed over, makes one token for every row of the batch,
-and reads one chunk of the prompt that has waited longest. A row's tokens do not depend on who else is in the batch. An
-error ends the rows it concerns, not the thread.
+and reads one chunk of the prompt that has waited longest. Who else is in the batch changes a
+row's tokens only where two were as good as equal. An error ends the rows it concerns, not the thread.
 """
 
 from __future__ import annotations
@@ -161,9 +161,7 @@ class Scheduler:
         """The row's next token; True when it is over, also by an error, which is the row's alone."""
         try:
             if not bool(logits.isfinite().all()):
-                raise EngineError(
-                    f"The model computed no numbers with {row.key[:12]}.", "bot adapters verify; then try again."
-                )
+                raise EngineError("The model gave no finite numbers for this reply.", "Try it without its adapters.")
             return row.take(logits, model.end_ids)
         except Exception as error:
             row.ticket.send(error)

@@ -84,7 +84,7 @@ class Stack:
         mask = self._masks[self._owners[group.number]]
         if mask is not None:
             # Not a bare product: what another row's LoRA overflowed to must not become this row's NaN.
-            columns = torch.where(mask == 0, 0, columns * mask)
+            columns = torch.where(mask == 0, 0, columns * mask).to(columns.dtype)
         flat, out, starts = columns.flatten(0, 1), y.view(-1, y.shape[-1]), group.starts
         for place, first, last in self._spans[group.number]:
             layer = out[:, starts[place] : starts[place] + group.widths[place]]
@@ -101,9 +101,9 @@ def wanted(mixes: Sequence[LoraMix]) -> tuple[str, ...]:
 
 
 def weights_of(mixes: Sequence[LoraMix], dtype: torch.dtype) -> Tensor:
-    """(rows, LoRAs)."""
+    """(rows, LoRAs), never rounded to bfloat16: 0.7 would become 0.703."""
     hashes = wanted(mixes)
-    weights = torch.zeros(len(mixes), len(hashes), dtype=dtype)
+    weights = torch.zeros(len(mixes), len(hashes), dtype=torch.promote_types(dtype, torch.float32))
     for number, mix in enumerate(mixes):
         for name, _, weight in mix:
             weights[number, hashes.index(name)] += weight
