@@ -46,7 +46,8 @@ def starter(options: argparse.Namespace) -> Callable[[], Starter]:
     def make() -> Starter:
         import torch
 
-        from bot.starter.circuit import install_circuit
+        from bot.starter.choosing import Signs
+        from bot.starter.circuit import Parts, install_circuits
         from bot.starter.meaning import Encoder
         from bot.starter.model import Shape, Starter
         from bot.starter.tokens import open_tokenizer, token_texts
@@ -54,19 +55,9 @@ def starter(options: argparse.Namespace) -> Callable[[], Starter]:
 
         torch.manual_seed(options.seed)
         model = Starter(Shape(hidden=options.hidden, layers=options.layers, heads=options.heads, feed=options.feed))
-        rows = None
-        if options.meaning:
-            texts = token_texts(open_tokenizer(options.work / "tokenizer"))
-            size = model.shape.hidden - model.shape.head - 1
-            rows = identities(texts, size, Encoder(), options.meaning)
-        if options.circuit:
-            install_circuit(model, options.seed, rows)
-        else:
-            with torch.no_grad():
-                model.embedding.normal_()
-                model.norm.fill_(0.03)
-                if rows is not None:
-                    model.embedding[:, 1 : 1 + rows.shape[1]] = rows
+        tokenizer = open_tokenizer(options.work / "tokenizer")
+        rows = identities(token_texts(tokenizer), Parts(model.shape).identities, Encoder())
+        install_circuits(model, options.seed, rows, Signs.of(tokenizer))
         return model
 
     return make
@@ -142,7 +133,7 @@ def parser() -> argparse.ArgumentParser:
     for name, kind, default in (
         ("tokens", float, 100.0), ("stop", float, 1e9), ("minutes", float, 1e9), ("batch", int, 8192),
         ("hidden", int, 256), ("layers", int, 7), ("heads", int, 4), ("feed", int, 768), ("nice", int, 0),
-        ("workers", int, 1), ("meaning", float, 0.6), ("circuit", int, 1), ("device", str, "cpu"),
+        ("workers", int, 1), ("device", str, "cpu"),
     ):  # fmt: skip
         loop.add_argument(f"--{name}", type=kind, default=default)
     return top

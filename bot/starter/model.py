@@ -15,13 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-HEADS = ((4, 1), (1, 1), (3, 2))
+HEADS = ((5, 1), (1, 1), (4, 1), (3, 1))
 """Layer and head that training shows where to look, by the kinds of `tokens.py`: from the place where a reply's passage is
-chosen to that passage; from the words of a passage to its number; from that place to the customer's message.
+chosen to that passage; from the words of a passage to its number; from that place to the customer's message; from words of
+that message to the passage.
 
-Copying has its circuit from the start (circuit.py); choosing by meaning is the other skill that plain training does not
-find in a CPU's budget: after 26 million tokens the first passage was chosen always. Losses on the attention of a few
-heads are to break that plateau; how the rest of the network uses what they find is left to it."""
+These are heads of the circuit that choosing.py writes into the starting weights; how the rest of the network uses what they
+find is left to it."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,18 @@ class Shape:
     layers: int = 7
     heads: int = 4
     feed: int = 768
-    theta: float = 10000.0
+    theta: float = 1e6
     positions: int = 1024
 
     @property
     def head(self) -> int:
         """Dimensions of one attention head."""
         return self.hidden // self.heads
+
+    def frequencies(self) -> Tensor:
+        """Radians per place of each of RoPE's pairs."""
+        frequencies: Tensor = self.theta ** -(torch.arange(0, self.head, 2).float() / self.head)
+        return frequencies
 
     def llama_config(self) -> Any:
         """The same shape as a transformers configuration."""
@@ -112,12 +117,15 @@ def attend(q: Tensor, k: Tensor, v: Tensor, visible: Tensor) -> Tensor:
 
 
 def missing(q: Tensor, k: Tensor, visible: Tensor, looks: Tensor) -> Tensor:
-    """Negative log of a head's attention to the right places, for each look; q and k are (rows, length, head)."""
-    row, _, place, first, last = looks.unbind(1)
-    scores = torch.einsum("nd,nld->nl", q[row, place] * q.shape[-1] ** -0.5, k[row]).float()
-    logs = torch.log_softmax(scores.masked_fill(~visible[row, place], -1e9), dim=-1)
+    """Negative log of a head's attention to the right places, for each look: (rows, looks in a row). `q` and `k` are
+    (rows, length, head), `visible` (rows, length, length)."""
+    _, place, first, last = looks.unbind(-1)
+    chosen = q.gather(1, place[..., None].expand(-1, -1, q.shape[-1])) * q.shape[-1] ** -0.5
+    seen = visible.gather(1, place[..., None].expand(-1, -1, k.shape[1]))
+    scores = torch.matmul(chosen, k.transpose(1, 2)).float()
+    logs = torch.log_softmax(scores.masked_fill(~seen, -1e9), dim=-1)
     where = torch.arange(k.shape[1], device=k.device)
-    right = (where >= first[:, None]) & (where < last[:, None])
+    right = (where >= first[..., None]) & (where < last[..., None])
     return -torch.logsumexp(logs.masked_fill(~right, -1e9), dim=-1)
 
 
@@ -134,12 +142,11 @@ class Starter(nn.Module):
     def forward(
         self, ids: Tensor, documents: Tensor, looks: Tensor, dtype: torch.dtype = torch.bfloat16
     ) -> tuple[Tensor, Tensor]:
-        """Final hidden states, and (heads, n): how far each of `HEADS` looks elsewhere, for each of the `looks` (n, 5: row,
-        kind, place, first and last + 1 place). `documents` numbers every position's document; negative is padding."""
+        """Final hidden states, and (heads, rows, n): how far each of `HEADS` looks elsewhere, for each of the `looks` (rows,
+        n, 4: kind, place, first and last + 1 place). `documents` numbers every position's document; negative is padding."""
         length = ids.shape[1]
         place = torch.arange(length, device=ids.device)
-        pairs = torch.arange(0, self.shape.head, 2, device=ids.device).float() / self.shape.head
-        angles = torch.outer(place.float(), self.shape.theta**-pairs)
+        angles = torch.outer(place.float(), self.shape.frequencies().to(ids.device))
         cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
         same = documents[:, :, None] == documents[:, None, :]
         visible = (same & (place[:, None] >= place[None, :]))[:, None]

@@ -32,7 +32,7 @@ CHAT_TEMPLATE = (
 _PIECES = r"'(?:s|t|re|ve|m|ll|d)|[.:]\d{1,2}|\d{1,2}| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 """What is never merged with its neighbours. A point or colon stays with the digits after it: were the "." of "39.95" a
 token of its own, copying would take it for the end of a sentence and begin the number again ("39.95.95")."""
-CHOICE, OWN_NUMBER, QUESTION = 0, 1, 2
+CHOICE, OWN_NUMBER, QUESTION, VOTE = 0, 1, 2, 3
 WEIGHT_UNIT = 20
 """Weights travel as small whole numbers: this many per 1.0."""
 
@@ -45,8 +45,8 @@ class Encoded:
     weights: npt.NDArray[np.uint16]
     looks: tuple[tuple[int, int, int, int], ...] = ()
     """(kind, place, first and last + 1 place to look at). CHOICE: from before a choice to the passage chosen, or to the
-    document's first place for none. OWN_NUMBER: from a word of a passage to the passage's number.
-    QUESTION: from before a choice to the words of the customer's message."""
+    document's first place for none. OWN_NUMBER: from a word of a passage to the passage's number. QUESTION: from before a
+    choice to the words of the customer's message. VOTE: from some of these words to where CHOICE looks."""
 
 
 def train_tokenizer(texts: Iterable[str], size: int = 8192) -> Tokenizer:
@@ -108,11 +108,12 @@ def _encode_one(document: Document, pieces: Any) -> Encoded:
             place = len(ids) + sum(end <= turn.choice.at for _, end in piece.offsets)
             first = head.find(turn.choice.passage) if turn.choice.passage else -1
             span = _places(offsets, first, first + len(turn.choice.passage)) if first >= 0 else None
+            if span or not turn.choice.passage:
+                right = (starts + span[0], starts + span[1]) if span else (0, 1)
+                looks.append((CHOICE, place, *right))
+                looks += [(VOTE, word, *right) for word in sorted({sum(asked) // 2, asked[1] - 1})]
             if span:
-                looks.append((CHOICE, place, starts + span[0], starts + span[1]))
                 looks += _own_number(head, first, offsets, starts, span)
-            elif not turn.choice.passage:
-                looks.append((CHOICE, place, 0, 1))
             looks.append((QUESTION, place, *asked))
         if turn.speaker == "user":
             asked = (len(ids) + 1, len(ids) + 1 + len(piece.ids))
@@ -120,7 +121,7 @@ def _encode_one(document: Document, pieces: Any) -> Encoded:
         learnt = turn.weight if turn.speaker == "assistant" else 0.0
         weights += [0.0, *_turn_weights(turn, piece.offsets), learnt]
     scaled = np.minimum(np.round(np.array(weights) * WEIGHT_UNIT), 65535)
-    return Encoded(np.array(ids, dtype=np.uint16), scaled.astype(np.uint16), tuple(looks))
+    return Encoded(np.array(ids, dtype=np.uint16), scaled.astype(np.uint16), tuple(dict.fromkeys(looks)))
 
 
 def _own_number(

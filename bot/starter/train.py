@@ -25,7 +25,7 @@ from bot.starter.model import HEADS, Shape, Starter
 from bot.starter.muon import Muon
 from bot.starter.packing import LENGTHS, Rows, Source, Stream, joined, some
 
-_TOKENS_PER_LOOK = 24
+_TOKENS_PER_LOOK = 8
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Settings:
     batch_tokens: int = 8192
     workers: int = 1
     threads: int = 2
-    matrix_rate: float = 0.02
-    embedding_rate: float = 0.02
+    matrix_rate: float = 0.007
+    embedding_rate: float = 0.006
     vector_rate: float = 3e-3
     warm_up: int = 30
-    fall: float = 0.6
+    fall: float = 0.3
     look_share: float = 1.0
     """Weight of the shown heads' losses beside the loss of the next token."""
     average: float = 0.995
@@ -79,6 +79,7 @@ class Run:
         self.missed = torch.ones(len(HEADS), device=settings.device)
         """The shown heads' losses, smoothed."""
         self.forward: Any = torch.compile(self.model, dynamic=False) if settings.compiled else self.model
+        self.losses: Any = torch.compile(self.model.losses, dynamic=True) if settings.compiled else self.model.losses
 
     def scale(self) -> float:
         """The learning rate's present share."""
@@ -89,11 +90,11 @@ class Run:
     def step(self, batch: Rows) -> Tensor:
         """One update; gives the weighted loss."""
         ids, documents, where, targets, weights = tensors(batch, self.settings.device)
-        looks, valid = look_tensors(batch, self.settings.batch_tokens, self.settings.device)
+        looks, valid = look_tensors(batch, self.settings.device)
         hidden, missed = self.forward(ids, documents, looks)
-        losses = self.model.losses(hidden, where, targets)
+        losses = self.losses(hidden, where, targets)
         loss = (losses * weights).sum() / weights.sum()
-        shown = (missed * valid).sum(1) / valid.sum(1).clamp(min=1)
+        shown = (missed * valid).sum((1, 2)) / valid.sum((1, 2)).clamp(min=1)
         (loss + self.settings.look_share * shown.sum()).backward()
         self.missed = 0.98 * self.missed + 0.02 * shown.detach()
         torch.nn.utils.clip_grad_norm_([self.model.embedding, *self.vectors], 1.0)
@@ -147,14 +148,18 @@ def tensors(batch: Rows, device: str) -> tuple[Tensor, Tensor, Tensor, Tensor, T
     return tuple(part.to(device, non_blocking=True) for part in parts)  # type: ignore[return-value]
 
 
-def look_tensors(batch: Rows, batch_tokens: int, device: str) -> tuple[Tensor, Tensor]:
-    """Looks (n, 5) padded to a fixed n, so that the compiled graph stays one; and (kinds, n), 1 where one counts."""
-    room = max(1, batch_tokens // _TOKENS_PER_LOOK)
-    looks, valid = np.zeros((room, 5), dtype=np.int64), np.zeros((len(HEADS), room), dtype=np.float32)
-    count = min(room, len(batch.looks))
-    looks[:count] = batch.looks[:count]
-    for kind in range(len(HEADS)):
-        valid[kind, :count] = looks[:count, 1] == kind
+def look_tensors(batch: Rows, device: str) -> tuple[Tensor, Tensor]:
+    """Looks (rows, n, 4), with n fixed by the rows' length so that the compiled graph stays one; and (kinds, rows, n), 1
+    where one counts. Looks beyond n are left out, at random."""
+    count, length = batch.ids.shape
+    room = length // _TOKENS_PER_LOOK
+    looks, valid = np.zeros((count, room, 4), dtype=np.int64), np.zeros((len(HEADS), count, room), dtype=np.float32)
+    used = [0] * count
+    for row, *look in np.random.default_rng(len(batch.looks)).permutation(batch.looks):
+        if used[row] < room:
+            looks[row, used[row]] = look
+            valid[look[0], row, used[row]] = 1
+            used[row] += 1
     return torch.from_numpy(looks).to(device), torch.from_numpy(valid).to(device)
 
 

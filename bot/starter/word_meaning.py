@@ -18,7 +18,7 @@ _EVENING = 0.5
 """0 keeps the spread of the main directions, 1 makes all equal."""
 
 
-def identities(texts: Sequence[str], size: int, encoder: Encoder, share: float = 0.6, seed: int = 0) -> Tensor:
+def identities(texts: Sequence[str], size: int, encoder: Encoder, share: float = 0.8, seed: int = 0) -> Tensor:
     """One row per token text; `share` is the part of the row's energy that is meaning."""
     random = torch.Generator().manual_seed(seed)
     rows = torch.randn(len(texts), size, generator=random)

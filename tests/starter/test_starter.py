@@ -6,22 +6,24 @@ import dataclasses
 import random
 import re
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from bot.starter.circuit import install_circuit
+from bot.starter.choosing import Signs
+from bot.starter.circuit import install_circuits
 from bot.starter.corpus import EVALUATION_SEED, World
 from bot.starter.labels import is_held
 from bot.starter.model import Shape, Starter
 from bot.starter.packing import LENGTHS, pack
 from bot.starter.ranking import build
-from bot.starter.tokens import BOS, OWN_NUMBER, QUESTION, encode, train_tokenizer, wrap
+from bot.starter.tokens import BOS, CHOICE, END, OWN_NUMBER, QUESTION, SPEAKERS, VOTE, encode, train_tokenizer, wrap
 from bot.starter.wordings import Synonyms, choose, load, part, readings
 
-NO_LOOK = torch.zeros((1, 5), dtype=torch.long)
+NO_LOOK = torch.zeros((1, 1, 4), dtype=torch.long)
 TINY = Shape(vocabulary=1024, hidden=192, layers=4, heads=4, feed=128)
 
 
@@ -116,6 +118,8 @@ def test_choices_point_from_before_the_choice_to_the_passage(world: World) -> No
                 assert first < place
             elif kind == QUESTION:
                 assert first < last <= place
+            elif kind == VOTE:
+                assert any(tuple(look[3:]) == (first, last) for look in rows.looks if look[0] == row and look[1] == CHOICE)
             elif last - first > 1:
                 passage = tokenizer.decode(ids[first:last].tolist()).strip()
                 said = tokenizer.decode(ids[place + 1 : place + 60].tolist()).strip()
@@ -152,9 +156,39 @@ def test_the_circuit_copies_before_any_training() -> None:
 
     model = Starter(TINY)
     without = repeat_loss(model)
-    install_circuit(model)
+    install_circuits(model)
     assert without > 6.5
     assert repeat_loss(model) < 5.5
+
+
+def test_the_words_of_a_question_vote_for_a_passage_before_any_training() -> None:
+    torch.manual_seed(0)
+    signs = Signs(tuple(range(20, 29)), 30, 31, 32)
+    model = Starter(dataclasses.replace(TINY, layers=6))
+    install_circuits(model, signs=signs)
+    generator, right = torch.Generator().manual_seed(5), 0
+    for number in range(12):
+        words = torch.randperm(900, generator=generator)[:48].view(4, 12) + 100
+        wanted = number % 4
+        passages = [[32, signs.numbers[place], 33, *words[place].tolist()] for place in range(4)]
+        question = words[wanted, torch.randperm(12, generator=generator)[:3]].tolist()
+        ids = [
+            BOS,
+            SPEAKERS["system"],
+            *chain.from_iterable(passages),
+            END,
+            SPEAKERS["user"],
+            98,
+            *question,
+            99,
+            END,
+            SPEAKERS["assistant"],
+        ]
+        with torch.no_grad():
+            hidden, _ = model(torch.tensor([ids]), torch.zeros(1, len(ids), dtype=torch.int32), NO_LOOK, torch.float32)
+            logits = hidden[0, -1] @ model.embedding[list(signs.numbers)].T
+        right += int(logits.argmax()) == wanted
+    assert right >= 10
 
 
 def test_documents_in_one_row_do_not_see_each_other() -> None:
@@ -180,7 +214,7 @@ def test_export_is_a_plain_llama(tmp_path: Path, world: World) -> None:
     wrap(tokenizer).save_pretrained(tmp_path / "tokenizer")
     shape = dataclasses.replace(TINY, vocabulary=tokenizer.get_vocab_size())
     model = Starter(shape)
-    install_circuit(model)
+    install_circuits(model)
     run = Run(model, Settings(out=tmp_path, tokens=10**6, compiled=False))
     rows = pack(encode(documents[:10], tokenizer))[0]
     before = float(run.step(rows))
