@@ -12,12 +12,13 @@ from bisect import bisect_left
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from bot.adapters.catalog import AdapterCatalog
 from bot.blocking import iterate, wait_for
+from bot.errors import EngineError, NotAvailable
 from bot.journal.journal import Exchange, Journal
 from bot.knowledge.search import KnowledgeBase
 from bot.limits import MAX_RENDERED, check_messages, check_sampling
@@ -25,6 +26,9 @@ from bot.prompts.library import PromptLibrary, PromptVersion
 from bot.prompts.reasoning import ReasoningFilter
 from bot.prompts.render import check_size, render, size_of
 from bot.types import Engine, FinishReason, Message, Mix, Passage, Piece, Sampling, Turn, Usage, content_hash
+
+if TYPE_CHECKING:
+    from bot.metrics import Metrics
 
 log = logging.getLogger("bot")
 
@@ -44,7 +48,7 @@ class Answer:
 
 
 class Agent(Runnable[Turn, Answer]):
-    """Answers turns. `passages` is how many passages a reply may rest on."""
+    """Answers turns. `passages` is how many passages a reply may rest on, `deadline` the seconds that it may take."""
 
     def __init__(
         self,
@@ -53,10 +57,13 @@ class Agent(Runnable[Turn, Answer]):
         prompts: PromptLibrary,
         knowledge: KnowledgeBase,
         journal: Journal,
+        metrics: Metrics,
         passages: int,
+        deadline: float,
     ) -> None:
         self.engine, self.adapters, self.prompts = engine, adapters, prompts
-        self.knowledge, self.journal, self.passages = knowledge, journal, passages
+        self.knowledge, self.journal, self.metrics = knowledge, journal, metrics
+        self.passages, self.deadline = passages, deadline
 
     async def answer(self, turn: Turn, answer: Answer | None = None) -> AsyncGenerator[Piece, None]:
         """The reply in pieces. `answer` is filled in on the way; the turn is recorded however it ends."""
@@ -69,6 +76,8 @@ class Agent(Runnable[Turn, Answer]):
             sampling = _sampling(prompt, turn)
             exchange.sampling = {"seed": turn.seed, **{f.name: getattr(sampling, f.name) for f in fields(sampling)}}
             screen = ReasoningFilter() if prompt and prompt.prompt.technique == "chain-of-thought" else None
+            if screen and sampling.logprobs is not None:
+                raise NotAvailable("logprobs would tell the reasoning that this prompt hides.", "Leave them out.")
             clock.lap("resolve_ms")
             found = await self._search(turn)
             exchange.passages = answer.passages = found or ()
@@ -76,7 +85,7 @@ class Agent(Runnable[Turn, Answer]):
             exchange.messages = await asyncio.to_thread(self._render, turn, prompt, found, mix, sampling.max_tokens)
             clock.lap("render_ms")
             async with aclosing(self.engine.stream(exchange.messages, mix, sampling, turn.seed)) as pieces:
-                async for piece in pieces:
+                async for piece in _until(clock.start + self.deadline, pieces):
                     clock.first("first_token_ms")
                     exchange.finish_reason = piece.finish_reason or exchange.finish_reason
                     exchange.usage = piece.usage or exchange.usage
@@ -92,6 +101,7 @@ class Agent(Runnable[Turn, Answer]):
             clock.total("total_ms")
             answer.reply, answer.reasoning = exchange.reply, exchange.reasoning
             answer.finish_reason, answer.usage = exchange.finish_reason, exchange.usage
+            self.metrics.observe(exchange)
             answer.turn_id = await self._record(exchange)
 
     def _resolve(self, turn: Turn, exchange: Exchange) -> tuple[Mix, PromptVersion | None]:
@@ -156,6 +166,25 @@ class Agent(Runnable[Turn, Answer]):
         return iterate(lambda: self.answer(input))
 
 
+async def _until(moment: float, pieces: AsyncGenerator[Piece, None]) -> AsyncIterator[Piece]:
+    """The pieces that come before a moment of the performance counter, then one that says that the reply was cut. Raises
+    EngineError where none came at all."""
+    came = False
+    while True:
+        try:
+            async with asyncio.timeout(moment - time.perf_counter()):
+                piece = await anext(pieces)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            if not came:
+                raise EngineError("The reply took too long to begin.", "Try again, or set a longer deadline.") from None
+            yield Piece("", "cancelled")
+            return
+        came = True
+        yield piece
+
+
 def _sampling(prompt: PromptVersion | None, turn: Turn) -> Sampling:
     """The prompt's decoding defaults under the turn's own wishes."""
     values = {**(prompt.prompt.decoding.model_dump(exclude_none=True) if prompt else {}), **turn.sampling}
@@ -168,7 +197,7 @@ class _Clock:
 
     def __init__(self, timings: dict[str, float]) -> None:
         self._timings = timings
-        self._start = self._last = time.perf_counter()
+        self.start = self._last = time.perf_counter()
 
     def lap(self, name: str) -> None:
         now = time.perf_counter()
@@ -177,7 +206,7 @@ class _Clock:
 
     def first(self, name: str) -> None:
         if name not in self._timings:
-            self._timings[name] = round((time.perf_counter() - self._start) * 1e3, 2)
+            self._timings[name] = round((time.perf_counter() - self.start) * 1e3, 2)
 
     def total(self, name: str) -> None:
-        self._timings[name] = round((time.perf_counter() - self._start) * 1e3, 2)
+        self._timings[name] = round((time.perf_counter() - self.start) * 1e3, 2)

@@ -27,6 +27,9 @@ app.add_typer(prompts_app, name="prompts")
 app.add_typer(adapters_app, name="adapters")
 app.add_typer(knowledge_app, name="knowledge")
 
+bench_app = typer.Typer(no_args_is_help=True, help="Measures this product beside others, on this machine.")
+app.add_typer(bench_app, name="bench")
+
 Workspace = Annotated[Path | None, typer.Option("--workspace", "-w", help="Folder with adapters/ prompts/ knowledge/.")]
 BaseName = Annotated[str | None, typer.Option("--base", help="starter, a local folder, or a hub id@revision.")]
 EngineName = Annotated[str | None, typer.Option("--engine", help="local, remote or scripted.")]
@@ -322,6 +325,33 @@ def knowledge_search(
     if not rows:
         say("No passage is relevant to this question.")
     table(rows, as_json)
+
+
+@bench_app.callback()
+def bench() -> None:
+    """Measures this product beside others, on this machine."""
+
+
+@bench_app.command("serve")
+def bench_serve(
+    work: Annotated[Path, typer.Option(help="Folder for the model that speed is measured on.")] = Path("var/bench"),
+    out: Annotated[Path | None, typer.Option(help="File for the report, as JSON; a plot is written beside it.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of every comparison.")] = 3,
+    seed: Annotated[int, typer.Option(help="Another one gives prompts that nobody has seen.")] = 1,
+    vllm: Annotated[str, typer.Option(help="A vLLM server's address, ending in /v1.")] = "",
+    llama: Annotated[str, typer.Option(help="A llama.cpp server's address, ending in /v1.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """The engine: many chats, each with its own adapters, in one batch. About half an hour."""
+    import asyncio
+
+    from bot.bench.serve import Plan, run, write
+
+    report = asyncio.run(run(Plan(work, rounds=rounds, seed=seed, vllm=vllm, llama=llama), say))
+    if out:
+        write(report, out)
+    if as_json:
+        put(json.dumps(report, indent=1, ensure_ascii=False))
 
 
 def main() -> None:

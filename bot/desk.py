@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bot.agent import Agent
     from bot.knowledge.search import KnowledgeBase
     from bot.knowledge.store import Store
+    from bot.metrics import Metrics
 
 _QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -100,7 +101,17 @@ class Desk:
     def agent(self) -> Agent:
         from bot.agent import Agent
 
-        return Agent(self.engine, self.adapters, self.prompts, self.knowledge, self.journal, self.settings.passages)
+        settings = self.settings
+        return Agent(
+            self.engine, self.adapters, self.prompts, self.knowledge, self.journal, self.metrics,
+            settings.passages, settings.deadline,
+        )  # fmt: skip
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        from bot.metrics import Metrics
+
+        return Metrics(self.base.name, self.engine.state)
 
     async def close(self) -> None:
         """Close what was opened, on the event loop that used it."""

@@ -48,6 +48,8 @@ class Sampling:
     stop: tuple[str, ...] = ()
     ignore_eos: bool = False
     no_repeat_ngram_size: int = 0
+    logprobs: int | None = None
+    """How many likeliest tokens to tell beside each one chosen; None tells nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +142,35 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenScore:
+    """A chosen token, its natural log-probability before any sampling rule, and the likeliest tokens with theirs."""
+
+    text: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of a reply as it comes. The last one carries `finish_reason` and `usage`, and maybe no text."""
+    """A piece of a reply as it comes. The last one carries `finish_reason` and `usage`, and maybe no text. `scores` are
+    there where they were asked for: those of all tokens since the piece before, the end token not among them."""
 
     text: str
     finish_reason: FinishReason | None = None
     usage: Usage | None = None
+    scores: tuple[TokenScore, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    """What an engine is doing now; zeros where it cannot tell. Prefixes are counted in tokens, since its start."""
+
+    running: int = 0
+    waiting: int = 0
+    adapters: int = 0
+    """Adapters in memory."""
+    prefix_queries: int = 0
+    prefix_hits: int = 0
 
 
 class Embedder(Protocol):
@@ -202,6 +227,10 @@ class Engine(Protocol):
     def fits(self, messages: Sequence[Message], reply: int, mix: Mix = Mix()) -> bool:
         """Whether they leave room for a reply of `reply` tokens, or for a good part of a long one; True where the
         engine cannot tell."""
+        ...
+
+    def state(self) -> EngineState:
+        """What it is doing now. Any thread may ask."""
         ...
 
     async def close(self) -> None:

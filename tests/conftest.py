@@ -16,15 +16,13 @@ import hypothesis
 import numpy as np
 import pytest
 
-from bot.adapters.card import Card, write_card
 from bot.base import STARTER, Base, open_base
+from bot.bench.shape import describe
 from bot.desk import Desk
 from bot.engine.scripted import ScriptedEngine
-from bot.files import sha256_file
 from bot.knowledge.store import MemoryStore
 from bot.settings import Settings, load
 from bot.skeleton import SOURCE
-from bot.types import Method
 
 ROOT = Path(__file__).parents[1]
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -135,7 +133,7 @@ def make_adapter(base: Base, folder: Path, seed: int, rank: int = 4, **config: A
             torch.nn.init.normal_(parameter, std=0.5)
     lora.save_pretrained(folder)
     (folder / "README.md").unlink()
-    write_test_card(base, folder)
+    describe(base, folder)
     return folder
 
 
@@ -150,30 +148,5 @@ def make_soft_prompt(base: Base, folder: Path, seed: int, tokens: int = 5) -> Pa
     soft = get_peft_model(model, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=tokens))
     soft.save_pretrained(folder)
     (folder / "README.md").unlink()
-    write_test_card(base, folder, "soft-prompt")
+    describe(base, folder, "soft-prompt")
     return folder
-
-
-def write_test_card(base: Base, folder: Path, method: Method = "lora") -> None:
-    files = {path.name: sha256_file(path) for path in folder.iterdir() if path.suffix in (".json", ".safetensors")}
-    write_card(
-        folder,
-        Card(
-            name=folder.parent.name,
-            version=int(folder.name[1:]),
-            method=method,
-            made="2026-11-20",
-            base=base.name,
-            base_hash=base.hash,
-            tokenizer_hash=base.tokenizer_hash,
-            template_hash=base.template_hash,
-            prompt="support@1",
-            prompt_hash="0" * 64,
-            knowledge="",
-            data={},
-            recipe={},
-            seed=0,
-            metrics={},
-            files=files,
-        ),
-    )

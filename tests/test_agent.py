@@ -10,7 +10,7 @@ import pytest
 from bot.agent import Answer
 from bot.desk import Desk
 from bot.engine.scripted import ScriptedEngine
-from bot.errors import BotError, InvalidMessage, NotFound
+from bot.errors import BotError, EngineError, InvalidMessage, NotFound
 from bot.types import AgentSpec, Message, Passage, Turn
 
 SPEC = AgentSpec("", "support@production", "articles")
@@ -75,6 +75,20 @@ async def test_a_reader_who_leaves_ends_the_reply_and_it_is_recorded(desk: Desk)
     turn = desk.journal.turn(answer.turn_id)
     assert (turn.reply, turn.finish_reason) == ("one ", "cancelled")
     assert engine_of(desk).finished[-1] == "cancelled"
+
+
+async def test_a_reply_ends_at_its_deadline_and_frees_its_engine(desk: Desk) -> None:
+    await desk.agent.ainvoke(asked("the index is made"))
+    engine, desk.agent.deadline = engine_of(desk), 1.0
+    engine.delay = 0.4
+    engine.enqueue("one two three four five")
+    answer = await desk.agent.ainvoke(asked("count"))
+    assert answer.reply.startswith("one ")
+    assert "five" not in answer.reply
+    assert (answer.finish_reason, engine.finished[-1]) == ("cancelled", "cancelled")
+    engine.delay = 2
+    with pytest.raises(EngineError, match="too long"):
+        await desk.agent.ainvoke(asked("count"))
 
 
 async def test_a_cancelled_task_is_recorded_too(desk: Desk) -> None:

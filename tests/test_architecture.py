@@ -20,6 +20,7 @@ ROOMS = {"prompts", "adapters", "knowledge", "engine", "journal"}
 LAYERS = [
     FLOOR,
     ROOMS,
+    {"metrics"},
     {"agent"},
     {"starter"},
     {"training"},
@@ -27,6 +28,7 @@ LAYERS = [
     {"desk"},
     {"skeleton", "terminal"},
     {"web"},
+    {"bench"},
     {"doctor"},
     {"cli"},
     {"__main__"},
@@ -34,10 +36,12 @@ LAYERS = [
 DOORS = {
     "chromadb": ("bot/knowledge/store.py",),
     "sentence_transformers": ("bot/knowledge/embedding.py",),
-    "transformers": ("bot/engine/local/", "bot/training/", "bot/starter/", "bot/knowledge/embedding.py"),
-    "torch": ("bot/engine/local/", "bot/training/", "bot/starter/"),
-    "peft": ("bot/engine/local/", "bot/training/"),
+    "transformers": ("bot/engine/local/", "bot/training/", "bot/starter/", "bot/bench/", "bot/knowledge/embedding.py"),
+    "torch": ("bot/engine/local/", "bot/training/", "bot/starter/", "bot/bench/"),
+    "peft": ("bot/engine/local/", "bot/training/", "bot/bench/"),
     "gradio": ("bot/web/pages/",),
+    "prometheus_client": ("bot/metrics.py",),
+    "matplotlib": ("bot/bench/plot.py",),
     "sqlalchemy": ("bot/journal/",),
 }
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bot.errors import EngineError, NotAvailable, Overloaded
-from bot.types import Adapter, FinishReason, Message, Mix, Piece, Sampling, Usage
+from bot.types import Adapter, EngineState, FinishReason, Message, Mix, Piece, Sampling, TokenScore, Usage
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -74,8 +74,9 @@ class RemoteEngine:
                         usage = Usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
                     for choice in chunk.choices:
                         reason = _REASONS.get(choice.finish_reason or "", reason)
-                        if choice.delta.content:
-                            yield Piece(choice.delta.content)
+                        scores = _scores(choice.logprobs)
+                        if choice.delta.content or scores:
+                            yield Piece(choice.delta.content or "", scores=scores)
             yield Piece("", reason, usage)
         except openai.RateLimitError as error:
             raise Overloaded(f"The engine at {self._url} is full: {error.message}.", "Try again shortly.") from None
@@ -98,10 +99,21 @@ class RemoteEngine:
     def fits(self, messages: Sequence[Message], reply: int, mix: Mix = Mix()) -> bool:
         return True
 
+    def state(self) -> EngineState:
+        return EngineState()
+
     async def close(self) -> None:
         if self._opened is not None:
             await self._opened.close()
             self._opened = None
+
+
+def _scores(told: Any) -> tuple[TokenScore, ...]:
+    """OpenAI's log-probabilities as ours."""
+    return tuple(
+        TokenScore(token.token, token.logprob, tuple((top.token, top.logprob) for top in token.top_logprobs))
+        for token in (told.content or () if told else ())
+    )
 
 
 def _request(messages: Sequence[Message], model: str, sampling: Sampling, seed: int) -> dict[str, Any]:
@@ -118,6 +130,8 @@ def _request(messages: Sequence[Message], model: str, sampling: Sampling, seed: 
     }
     if sampling.stop:
         request["stop"] = list(sampling.stop)
+    if sampling.logprobs is not None:
+        request |= {"logprobs": True, "top_logprobs": sampling.logprobs}
     if extra:
         request["extra_body"] = extra
     return request

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
-from bot.types import Adapter, FinishReason, Message, Mix, Piece, Sampling, Usage
+from bot.types import Adapter, EngineState, FinishReason, Message, Mix, Piece, Sampling, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,9 @@ class ScriptedEngine:
 
     def fits(self, messages: Sequence[Message], reply: int, mix: Mix = Mix()) -> bool:
         return self.count(messages, mix) + reply <= self.context
+
+    def state(self) -> EngineState:
+        return EngineState()
 
     async def close(self) -> None:
         pass

@@ -60,9 +60,9 @@ class SupportMaker:
             role = self.silent(role)
         statements, missing = self.shelf.make(values.number(2, 6))
         shape = values.number(0, 99)
-        if shape < 40:
+        if shape < 34:
             turns, meta = self.same_passages(role, statements, missing)
-        elif shape < 62:
+        elif shape < 68:
             turns, meta = self.conversation(role, statements, missing)
         else:
             turns, meta = self.single(role, statements, missing)
@@ -161,7 +161,7 @@ class SupportMaker:
         name = fill(self.values.pick(found.fact.names or ("",)), found.values)
         return fill(template, dict(found.values) | {"x": name, "X": capital(name)})
 
-    def pick_question(self, statements: Sequence[Statement], missing: Sequence[Question], share: float = 0.8) -> Question:
+    def pick_question(self, statements: Sequence[Statement], missing: Sequence[Question], share: float = 0.6) -> Question:
         """A question that is usually answered by some statement."""
         if not statements or (missing and not self.values.chance(share)):
             return self.values.pick(missing)  # type: ignore[no-any-return]
@@ -228,7 +228,7 @@ class SupportMaker:
             found = find_answer(question, passages)
             told = found if found and found.answers() else told
             earlier += [user(self.message(question.text)), self.answer(role, question, passages, weight=0.0)]
-        if told is not None and values.chance(0.5):
+        if told is not None and values.chance(0.6):
             return self._follow_up(role, earlier, told, statements)
         question = self.pick_question(statements, missing)
         passages = self.passages(question, statements)

@@ -93,7 +93,7 @@ class Run:
         looks, valid = look_tensors(batch, self.settings.device)
         hidden, missed = self.forward(ids, documents, looks)
         losses = self.losses(hidden, where, targets)
-        loss = (losses * weights).sum() / weights.sum()
+        loss: Tensor = (losses * weights).sum() / weights.sum()
         shown = (missed * valid).sum((1, 2)) / valid.sum((1, 2)).clamp(min=1)
         (loss + self.settings.look_share * shown.sum()).backward()
         self.missed = 0.98 * self.missed + 0.02 * shown.detach()

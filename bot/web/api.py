@@ -1,4 +1,4 @@
-"""The OpenAI-compatible routes: /v1/chat/completions, /v1/models, /health."""
+"""The OpenAI-compatible routes: /v1/chat/completions, /v1/models, /health, and /metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -31,6 +31,11 @@ def routes(desk: Desk) -> APIRouter:
     @router.get("/health")
     async def health() -> dict[str, str]:
         return {"status": "ok"}
+
+    @router.get("/metrics")
+    async def metrics(request: Request) -> Response:
+        require(request, "operator")
+        return Response(await asyncio.to_thread(desk.metrics.text), media_type=desk.metrics.content_type)
 
     @router.get("/v1/models")
     async def models(request: Request) -> dict[str, Any]:
@@ -122,7 +127,7 @@ async def _whole(request: Request, pieces: AsyncGenerator[Piece, None], first: P
     made = await _unless_gone(request, collect())
     if made is None:
         return Response(status_code=CLIENT_GONE)
-    return JSONResponse(completion(ident, model, "".join(piece.text for piece in made), made[-1]))
+    return JSONResponse(completion(ident, model, made))
 
 
 def unexpected(error: Exception) -> BotError:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bot.errors import BotError, NotAvailable, NotFound
 from bot.limits import MAX_MESSAGES
-from bot.types import AgentSpec, Message, Piece, Turn, Usage
+from bot.types import AgentSpec, Message, Piece, TokenScore, Turn, Usage
 
 AGENT_MODEL = "agent"
 
@@ -72,6 +72,7 @@ class ChatRequest(BaseModel):
     seed: int | None = None
     n: int | None = None
     logprobs: bool | None = None
+    top_logprobs: int | None = None
     tools: list[Any] | None = None
     response_format: dict[str, Any] | None = None
     adapters: list[AdapterChoice] | None = None
@@ -89,7 +90,6 @@ def to_turn(body: ChatRequest, base: str, agent: AgentSpec, adapters: Sequence[s
     names and versions there are."""
     unsupported = {
         "n other than 1": body.n not in (None, 1),
-        "logprobs": body.logprobs,
         "tools": body.tools,
         "response_format other than text": (body.response_format or {}).get("type", "text") != "text",
     }
@@ -103,6 +103,7 @@ def to_turn(body: ChatRequest, base: str, agent: AgentSpec, adapters: Sequence[s
         "max_tokens": body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens,
         "min_tokens": body.min_tokens,
         "ignore_eos": body.ignore_eos,
+        "logprobs": (body.top_logprobs or 0) if body.logprobs else None,
         "stop": [body.stop] if isinstance(body.stop, str) else body.stop,
     }
     chosen = agent if body.model == AGENT_MODEL else AgentSpec("" if body.model == base else body.model)
@@ -120,16 +121,19 @@ def to_turn(body: ChatRequest, base: str, agent: AgentSpec, adapters: Sequence[s
     )
 
 
-def completion(ident: str, model: str, reply: str, piece: Piece) -> dict[str, Any]:
-    """The whole reply in OpenAI's shape. `piece` is the last one."""
-    choice = {"index": 0, "message": {"role": "assistant", "content": reply}, "finish_reason": piece.finish_reason}
-    return {**_head(ident, "chat.completion", model), "choices": [choice], "usage": _usage(piece.usage)}
+def completion(ident: str, model: str, pieces: Sequence[Piece]) -> dict[str, Any]:
+    """The whole reply in OpenAI's shape."""
+    reply, last = "".join(piece.text for piece in pieces), pieces[-1]
+    scores = [score for piece in pieces for score in piece.scores]
+    choice = {"index": 0, "message": {"role": "assistant", "content": reply}, "logprobs": _logprobs(scores),
+              "finish_reason": last.finish_reason}  # fmt: skip
+    return {**_head(ident, "chat.completion", model), "choices": [choice], "usage": _usage(last.usage)}
 
 
 def chunk(ident: str, model: str, piece: Piece, first: bool) -> str:
     """One server-sent event."""
     delta = {**({"role": "assistant"} if first else {}), **({"content": piece.text} if piece.text or first else {})}
-    choice = {"index": 0, "delta": delta, "finish_reason": piece.finish_reason}
+    choice = {"index": 0, "delta": delta, "logprobs": _logprobs(piece.scores), "finish_reason": piece.finish_reason}
     return event({**_head(ident, "chat.completion.chunk", model), "choices": [choice]})
 
 
@@ -149,6 +153,14 @@ def error_body(error: BotError) -> dict[str, Any]:
 
 def _head(ident: str, kind: str, model: str) -> dict[str, Any]:
     return {"id": ident, "object": kind, "created": int(time.time()), "model": model}
+
+
+def _logprobs(scores: Sequence[TokenScore]) -> dict[str, Any] | None:
+    def one(text: str, logprob: float) -> dict[str, Any]:
+        return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+
+    told = [one(s.text, s.logprob) | {"top_logprobs": [one(*top) for top in s.top]} for s in scores]
+    return {"content": told, "refusal": None} if told else None
 
 
 def _usage(usage: Usage | None) -> dict[str, int]:

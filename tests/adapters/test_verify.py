@@ -16,10 +16,11 @@ from bot.adapters.card import CARD
 from bot.adapters.catalog import AdapterCatalog
 from bot.adapters.verify import CONFIG, WEIGHTS, verify
 from bot.base import Base, open_base
+from bot.bench.shape import describe
 from bot.errors import AdapterError, NotFound
 from bot.limits import check_mix
 from bot.types import Adapter, Mix
-from tests.conftest import make_adapter, make_soft_prompt, write_test_card
+from tests.conftest import make_adapter, make_soft_prompt
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +102,7 @@ def test_corruptions_are_refused_with_the_reason(name: str, folder: Path, tiny_b
     corrupt, rewrite_card, reason = CORRUPTIONS[name]
     corrupt(folder)
     if rewrite_card:
-        write_test_card(tiny_base, folder)
+        describe(tiny_base, folder)
     start = time.perf_counter()
     with pytest.raises(AdapterError, match=f"(?s)returns@1 is refused.*{reason}") as refused:
         verify("returns", 1, folder, tiny_base)
@@ -147,7 +148,7 @@ def test_a_version_that_appears_is_offered_without_a_restart(folder: Path, tiny_
     shutil.copytree(folder, folder.parent / "v2")
     with pytest.raises(AdapterError, match="its card says returns@1"):
         catalog.get("returns")
-    write_test_card(tiny_base, folder.parent / "v2")
+    describe(tiny_base, folder.parent / "v2")
     assert catalog.get("returns").version == 2
 
 
@@ -186,7 +187,7 @@ def test_corrupt_soft_prompts_are_refused_with_the_reason(
     corrupt, reason = SOFT_CORRUPTIONS[name]
     folder = Path(shutil.copytree(good_soft, tmp_path / "returns" / "v1"))
     corrupt(folder)
-    write_test_card(tiny_base, folder, "soft-prompt")
+    describe(tiny_base, folder, "soft-prompt")
     with pytest.raises(AdapterError, match=f"(?s)returns@1 is refused.*{reason}"):
         verify("returns", 1, folder, tiny_base)
 
@@ -198,7 +199,7 @@ def test_a_soft_prompt_serves_once_in_a_mix_at_weight_1(
         folder = Path(shutil.copytree(source, tmp_path / name / "v1"))
         if name == "two":
             edit_weights(folder, lambda w: w["prompt_embeddings"].add_(1))  # type: ignore[attr-defined]
-        write_test_card(tiny_base, folder, "lora" if name == "returns" else "soft-prompt")
+        describe(tiny_base, folder, "lora" if name == "returns" else "soft-prompt")
     catalog = AdapterCatalog(tmp_path, tiny_base)
     mix = catalog.mix("returns*0.7+one")
     assert (mix.soft_prompt, mix.virtual_tokens) == (catalog.get("one"), 5)

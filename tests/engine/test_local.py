@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 import threading
 from collections.abc import AsyncGenerator, Iterator
@@ -144,6 +145,18 @@ async def test_the_last_piece_says_why_it_ended_and_what_it_took(engine: LocalEn
     assert last.usage is not None
     assert last.usage.completion_tokens == TOKENS
     assert last.usage.prompt_tokens == engine.count([Message("user", "hello")])
+
+
+async def test_log_probabilities_are_those_that_score_gives(engine: LocalEngine, adapters: list[Adapter]) -> None:
+    mix, messages = Mix(((adapters[0], 0.8),)), [Message("user", "hello")]
+    pieces = [p async for p in engine.stream(messages, mix, dataclasses.replace(GREEDY, logprobs=2), 0)]
+    scores = [score for piece in pieces for score in piece.scores]
+    assert len(scores) == TOKENS
+    assert all(score.top[0] == (score.text, pytest.approx(score.logprob)) and len(score.top) == 2 for score in scores)
+    said = "".join(piece.text for piece in pieces)
+    given = await engine.score(messages, said, mix)
+    if len(given) == TOKENS + 1:  # the text may be cut into other tokens than it was made of
+        assert [score.logprob for score in scores] == pytest.approx(given[:-1], abs=1e-4)
 
 
 async def test_a_stop_string_ends_the_reply_and_is_not_shown(engine: LocalEngine) -> None:

@@ -23,6 +23,7 @@ from bot.journal.models import TurnRecord
 from bot.knowledge.store import MemoryStore
 from bot.settings import load
 from bot.skeleton import SOURCE
+from bot.types import Piece, TokenScore, Usage
 from bot.web.app import listen, make_server
 from tests.conftest import WordEmbedder
 
@@ -236,11 +237,28 @@ async def test_null_is_the_same_as_leaving_out(http: httpx.AsyncClient) -> None:
         "seed",
         "n",
         "logprobs",
+        "top_logprobs",
         "tools",
         "variables",
     )
     body = {"model": "starter", "messages": HI, **dict.fromkeys(optional)}
     assert (await http.post("/v1/chat/completions", json=body)).status_code == 200
+
+
+async def test_log_probabilities_have_openais_shape(http: httpx.AsyncClient, desk: Desk, steps: str) -> None:
+    async def told(*_: object) -> AsyncIterator[Piece]:
+        yield Piece("Hé", scores=(TokenScore("Hé", -0.5, (("Hé", -0.5), ("Ho", -1.5))),))
+        yield Piece("", "stop", Usage(1, 1))
+
+    desk.engine.stream = told  # type: ignore[assignment]
+    body = {"model": "starter", "messages": HI, "logprobs": True, "top_logprobs": 2}
+    choice = (await http.post("/v1/chat/completions", json=body)).json()["choices"][0]
+    assert choice["logprobs"]["content"][0]["bytes"] == [72, 195, 169]
+    assert choice["logprobs"]["content"][0]["top_logprobs"][1] == {"token": "Ho", "logprob": -1.5, "bytes": [72, 111]}
+    too_many = await http.post("/v1/chat/completions", json=body | {"top_logprobs": 21})
+    assert (too_many.status_code, "from 0 to 20" in too_many.text) == (400, True)
+    hidden = await http.post("/v1/chat/completions", json=body | {"prompt": steps})
+    assert (hidden.status_code, "reasoning" in hidden.text) == (501, True)
 
 
 async def test_unknown_routes_have_openais_shape(http: httpx.AsyncClient) -> None:
@@ -286,3 +304,16 @@ async def test_both_pages_answer(http: httpx.AsyncClient) -> None:
         assert config["run_history"] is False
         assert config["analytics_enabled"] is False
         assert not [d["api_name"] for d in config["dependencies"] if d["api_visibility"] == "public"]
+
+
+async def test_metrics_speak_prometheus_and_name_no_customer(address: str, desk: Desk) -> None:
+    async with httpx.AsyncClient(base_url=address) as client:
+        body = {"model": "agent", "messages": [{"role": "user", "content": "my secret question"}]}
+        await client.post("/v1/chat/completions", json=body)
+        page = await client.get("/metrics")
+    assert page.headers["content-type"].startswith("text/plain")
+    model = f'model_name="{desk.base.name}"'
+    assert f'vllm:request_success_total{{finished_reason="stop",{model}}} 1.0' in page.text
+    assert f"vllm:time_to_first_token_seconds_count{{{model}}} 1.0" in page.text
+    assert f"vllm:num_requests_running{{{model}}} 0.0" in page.text
+    assert "secret" not in page.text

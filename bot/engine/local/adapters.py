@@ -46,6 +46,9 @@ class AdapterMemory:
         assert isinstance(found, Tensor)
         return found
 
+    def __len__(self) -> int:
+        return len(self._kept)
+
     def _get(self, adapter: Adapter) -> Factors | Tensor:
         with self._lock:
             first = adapter.hash not in self._kept

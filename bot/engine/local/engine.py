@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import Future
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from bot.base import Base
 from bot.errors import NotAvailable
-from bot.types import Adapter, Message, Mix, Piece, Sampling
+from bot.types import Adapter, EngineState, Message, Mix, Piece, Sampling
 
 if TYPE_CHECKING:
     from bot.engine.local.model import Model
@@ -115,6 +116,10 @@ class LocalEngine:
         # A reply's limit is often set far above what it takes: it may claim a quarter of what the base reads.
         model = self._model
         return model is None or self.count(messages, mix) + min(reply, model.context // 4) <= model.context
+
+    def state(self) -> EngineState:
+        made, model = self._made, self._model
+        return dataclasses.replace(made.state(), adapters=len(model.adapters) if model else 0) if made else EngineState()
 
     async def close(self) -> None:
         # Not by the property: an engine that was never asked need not import torch to be closed.

@@ -32,6 +32,8 @@ class Prefixes:
         self._limit = limit
         self._entries: OrderedDict[int, _Entry] = OrderedDict()
         self._number = 0
+        self.queries = self.hits = 0
+        """Tokens looked for, and found."""
 
     @property
     def bytes(self) -> int:
@@ -44,8 +46,10 @@ class Prefixes:
         for number, entry in self._entries.items():
             if entry.key == key and (common := _common(entry.ids, wanted)) > shared:
                 best, shared = number, common
+        self.queries += len(ids)
         if not best:
             return None
+        self.hits += shared
         self._entries.move_to_end(best)
         return self._entries[best].slots, shared
 

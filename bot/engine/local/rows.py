@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from bot.engine.local.model import Model
-from bot.engine.local.sampling import Picker, TextStream, finish
+from bot.engine.local.sampling import Picker, Scores, TextStream, finish
 from bot.engine.local.slots import Slots
 from bot.engine.local.stack import LoraMix
 from bot.types import Message, Mix, Piece, Sampling, Usage
@@ -43,6 +43,8 @@ class Row:
     room: int
     """Tokens that the reply may take."""
     ticket: Ticket
+    scores: Scores | None
+    """None where nobody asked for them."""
     own: Slots | None = None
     """Its keys and values while its prompt is read."""
     filled: int = 0
@@ -66,12 +68,15 @@ class Row:
         """The next token from logits of shape (vocabulary,); True when the reply is over."""
         token = self.picker.pick(logits)
         ended = token in end_ids
+        if self.scores and not ended:
+            self.scores.keep(token, logits)
         if not ended and (piece := self.text.push(token)):
-            self.ticket.send(Piece(piece))
+            self.ticket.send(Piece(piece, scores=self.scores.take() if self.scores else ()))
         if not (ended or self.text.stopped or len(self.picker.tokens) >= self.room):
             return False
         rest = "" if self.text.stopped else self.text.flush()
-        self.ticket.send(Piece(rest, finish(self.text.stopped, ended), self.usage))
+        scores = self.scores.take() if self.scores else ()
+        self.ticket.send(Piece(rest, finish(self.text.stopped, ended), self.usage, scores))
         return True
 
 
@@ -88,4 +93,5 @@ def make_row(
     loras, virtual = model.parts(mix)
     picker, text = Picker(sampling, seed, model.end_ids), TextStream(model.tokenizer, sampling.stop)
     room = min(sampling.max_tokens, model.context - mix.virtual_tokens - len(ids))
-    return Row(ids, mix.hash, loras, virtual, picker, text, room, ticket)
+    scores = None if sampling.logprobs is None else Scores(model.tokenizer, sampling.logprobs)
+    return Row(ids, mix.hash, loras, virtual, picker, text, room, ticket, scores)

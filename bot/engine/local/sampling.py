@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from bot.types import FinishReason, Sampling
+from bot.types import FinishReason, Sampling, TokenScore
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -49,6 +49,29 @@ def banned(tokens: Sequence[int], size: int) -> set[int]:
         return set()
     lead = tuple(tokens[len(tokens) - size + 1 :])
     return {tokens[i + size - 1] for i in range(len(tokens) - size + 1) if tuple(tokens[i : i + size - 1]) == lead}
+
+
+class Scores:
+    """The log-probabilities of one row's tokens, kept until a piece takes them along; `top` likeliest beside each."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, top: int) -> None:
+        self._tokenizer, self._top = tokenizer.backend_tokenizer, top
+        self._kept: list[TokenScore] = []
+
+    def keep(self, token: int, logits: torch.Tensor) -> None:
+        """A token that was chosen from logits of shape (vocabulary,)."""
+        logs = logits.float().log_softmax(-1)
+        values, ids = logs.topk(self._top)
+        top = tuple(zip(map(self._text, ids.tolist()), values.tolist(), strict=True))
+        self._kept.append(TokenScore(self._text(token), float(logs[token]), top))
+
+    def take(self) -> tuple[TokenScore, ...]:
+        """What was kept since the last time."""
+        kept, self._kept = tuple(self._kept), []
+        return kept
+
+    def _text(self, token: int) -> str:
+        return str(self._tokenizer.decode([token], skip_special_tokens=False))
 
 
 class TextStream:

@@ -22,7 +22,7 @@ from bot.engine.local.rows import Row, Ticket
 from bot.engine.local.slots import Slots
 from bot.engine.local.stack import Stack, stack_of, wanted, weights_of
 from bot.errors import EngineError, Overloaded
-from bot.types import Piece, Usage
+from bot.types import EngineState, Piece, Usage
 
 T = TypeVar("T")
 CHUNK = 256
@@ -72,6 +72,11 @@ class Scheduler:
             self._calls.append((job, future))
             self._start()
         return future
+
+    def state(self) -> EngineState:
+        """Rows that run and tickets that wait."""
+        with self._wake:
+            return EngineState(len(self._rows), len(self._waiting), 0, self._prefixes.queries, self._prefixes.hits)
 
     def close(self) -> None:
         """Ends the thread after the step under way; rows that run or wait are cancelled."""
