@@ -1,6 +1,7 @@
 # Set-up is part of every target: a fresh machine with Python 3.11 and make needs nothing else.
 #   make serve      start the desk            make test     the tests (under 5 minutes)
 #   make lint       ruff and mypy             make browser  the pages in headless Chromium
+#   make bench      the engine's correctness at length, and its speed beside others
 #   make starter DATA=FOLDER   train the embedded base model (hours; resumes by itself)
 # TORCH_INDEX=URL picks where torch comes from, such as PyTorch's CPU index (see README).
 
@@ -9,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: serve test lint format browser starter lock clean
+.PHONY: serve test lint format browser bench starter lock clean
 
 serve: $(VENV)/.ready
 	$(BIN)/bot serve $(ARGS)
@@ -29,6 +30,11 @@ format: $(VENV)/.ready-dev
 browser: $(VENV)/.ready-dev
 	command -v chromium >/dev/null || sh tests/browser/install-chromium.sh
 	$(BIN)/pytest -m browser $(ARGS)
+
+# Half an hour and more, on a machine that does nothing else; tests/load/README.md says how to have the peers measured too.
+bench: $(VENV)/.ready-dev
+	SCHEDULES=125 $(BIN)/pytest tests/engine/test_batch.py
+	$(BIN)/bot bench serve --out tests/load/results/serve.json $(ARGS)
 
 WORK ?= var/starter
 

@@ -21,12 +21,27 @@ async def test_every_row_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(latency, "ARRIVALS", 12)
     monkeypatch.setattr(serve, "MIXED_RANKS", [2, 4])
     said: list[str] = []
-    plan = Plan(tmp_path / "bench", rounds=1, dtype="float32", resident=9, pairs=1, tokens=8, shape=SHAPE)
+    plan = Plan(tmp_path / "bench", rounds=1, dtype="float32", resident=9, pairs=1, tokens=8, compared=8, shape=SHAPE)
     report = await run(plan, said.append)
-    assert {row["id"] for row in report["rows"]} == {"C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10", "C11", "C12"}
+    assert {row["id"] for row in report["rows"]} == {
+        "C1",
+        "C2",
+        "C3",
+        "C4",
+        "C5",
+        "C6",
+        "C7",
+        "C8",
+        "C9",
+        "C10",
+        "C11",
+        "C12",
+    }
     missing = [row["measure"] for row in report["rows"] if row["value"] is None]
     assert all("vLLM" in what or "llama.cpp" in what for what in missing)
     assert len(missing) == 5
+    assert report["rows"][0]["detail"]["compared"] >= 4
+    assert report["rows"][0]["holds"]
     left = next(row for row in report["rows"] if row["id"] == "C11" and row["unit"] == "rows")
     assert left["value"] == 0
     assert any(line.startswith(("ok", "miss")) for line in said)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import statistics
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,14 +17,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bot.base import Base
 from bot.bench import http, latency, throughput
 from bot.bench.arms import Ours, Peft, Server
 from bot.bench.chats import TOKENS, Chats
+from bot.bench.exact import exactness
 from bot.bench.plot import draw
 from bot.bench.rows import Row
 from bot.bench.shape import SMOL_135M, make_adapters, make_base
 from bot.bench.throughput import Stage
 from bot.engine.local.engine import LocalEngine
+from bot.types import Adapter
 
 MIXED_RANKS = [4, 8, 16, 32, 64]
 
@@ -39,6 +43,7 @@ class Plan:
     seed: int = 1
     resident: int = 100
     tokens: int = TOKENS
+    compared: int = 60
     pairs: int = 10
     vllm: str = ""
     llama: str = ""
@@ -58,19 +63,22 @@ async def run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
             say(line(row))
         rows.extend(found)
 
-    async with _stage(plan, say) as stage:
-        add(await throughput.eight_adapters(stage))
-        rate = rows[0].detail["ours"][-1]
+    base = _base(plan)
+    add(await exactness(base, _adapters(plan, base), Chats(plan.seed), plan.compared))
+    async with _stage(plan, base, say) as stage:
+        eight = await throughput.eight_adapters(stage)
+        add(eight)
+        rate = statistics.median(eight[0].detail["ours"])
         add(await throughput.against_base(stage))
         add(await throughput.one_chat(stage))
         add(await latency.prefixes(stage))
         add(await throughput.many_adapters(stage))
         add(await latency.arrivals(stage, rate))
-        mixed = make_adapters(_base(plan), plan.work / "mixed", MIXED_RANKS, first=1000)
+        mixed = make_adapters(base, plan.work / "mixed", MIXED_RANKS, first=1000)
         add(await latency.memory(stage, mixed))
-        add(await latency.loading(stage, make_adapters(_base(plan), plan.work / "fresh", [16], first=2000)[0]))
+        add(await latency.loading(stage, make_adapters(base, plan.work / "fresh", [16], first=2000)[0]))
         add(await latency.disconnects(stage))
-        async with http.served(stage, _base(plan).path, plan.work / "workspace") as server:
+        async with http.served(stage, base.path, plan.work / "workspace") as server:
             add(await http.layer(stage, server, plan.pairs))
     return {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -82,15 +90,18 @@ async def run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _base(plan: Plan) -> Any:
+def _base(plan: Plan) -> Base:
+    plan.work.mkdir(parents=True, exist_ok=True)
     return make_base(plan.work / "base", plan.shape or SMOL_135M)
 
 
+def _adapters(plan: Plan, base: Base) -> list[Adapter]:
+    return make_adapters(base, plan.work / "adapters", [16] * plan.resident)
+
+
 @asynccontextmanager
-async def _stage(plan: Plan, say: Callable[[str], None]) -> AsyncIterator[Stage]:
-    plan.work.mkdir(parents=True, exist_ok=True)
-    base = _base(plan)
-    adapters = make_adapters(base, plan.work / "adapters", [16] * plan.resident)
+async def _stage(plan: Plan, base: Base, say: Callable[[str], None]) -> AsyncIterator[Stage]:
+    adapters = _adapters(plan, base)
     engine = LocalEngine(base, plan.dtype, max_queue=1000)
     say(await engine.load())
     servers = {

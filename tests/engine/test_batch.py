@@ -6,6 +6,7 @@ In float64, so that no near-tie hides a fault or looks like one.
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,8 @@ from bot.types import Adapter, Message, Mix, Sampling
 from tests.conftest import make_adapter, make_soft_prompt
 
 TOKENS = 7
+ROUNDS = int(os.environ.get("SCHEDULES", "3"))
+"""Schedules of six clients for every kind of model; `make bench` runs 125."""
 SHARED = "You are Wren of Larkmoor. Answer from the knowledge below, in one sentence, and never guess. " * 3
 QUESTIONS = ["Where is my order?", "I want a refund for the lamp that I sent back", "hello", "how do I cancel? " * 40]
 KINDS: dict[str, dict[str, Any]] = {
@@ -44,6 +47,8 @@ def make_adapters(base: Base, kind: str, root: Path) -> list[Adapter]:
     few = {"target_modules": FEW.get(kind, ["q_proj", "o_proj"])}
     given: list[tuple[int, dict[str, Any]]] = [(2, many), (5, many | {"use_rslora": True}), (3, few)]
     folders = [make_adapter(base, root / f"a{n}" / "v1", n, rank, **more) for n, (rank, more) in enumerate(given)]
+    # Another adapter under the name and version of the first, as where somebody trained it anew.
+    folders.append(make_adapter(base, root / "anew" / "a0" / "v1", 17, 2, **many))
     folders.append(make_soft_prompt(base, root / "soft" / "v1", 9, 6))
     return [verify(folder.parent.name, 1, folder, base) for folder in folders]
 
@@ -99,7 +104,7 @@ async def test_random_schedules_give_what_each_would_get_alone(
         Mix(),
         *(Mix(((adapter, 1.0),)) for adapter in adapters),
         Mix(((adapters[0], 0.7), (adapters[1], 1.3))),
-        Mix(((adapters[2], 0.5), (adapters[3], 1.0), (adapters[0], 1.0))),
+        Mix(((adapters[2], 0.5), (adapters[4], 1.0), (adapters[0], 1.0))),
     ]
 
     async def client(rng: random.Random) -> None:
@@ -119,6 +124,6 @@ async def test_random_schedules_give_what_each_would_get_alone(
 
     asked = [Message("user", QUESTIONS[0])]
     assert len({tuple(reference.reply(tuple(asked), mix)) for mix in mixes}) > len(mixes) / 2, "too alike to be told apart"
-    for seed in range(3):
+    for seed in range(ROUNDS):
         await asyncio.gather(*(client(random.Random(f"{seed}/{number}")) for number in range(6)))
     await engine.close()
