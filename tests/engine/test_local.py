@@ -107,7 +107,8 @@ async def test_a_weighted_mix_is_the_sum_of_its_parts(engine: LocalEngine, tiny_
         for name, module in wrapped.base_model.model.named_modules():
             if hasattr(module, "get_delta_weight"):
                 model.get_submodule(name).weight.data += weight * module.get_delta_weight("default").detach()
-    messages = [Message("user", "Where is my order?")]
+    # Longer than what is read at a time, so that the reply begins in the second chunk.
+    messages = [Message("user", "Where is my order? " * 50)]
     tokenizer = AutoTokenizer.from_pretrained(tiny_base.path)
     said = "It is on its way."
     scores = await engine.score(messages, said, Mix(tuple(zip(adapters, weights, strict=True))))

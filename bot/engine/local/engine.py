@@ -98,11 +98,12 @@ class LocalEngine:
         self._scheduler.ready(ticket, make_row(self._loaded(), messages, mix, sampling, seed, ticket))
 
     async def score(self, messages: Sequence[Message], reply: str, mix: Mix) -> list[float]:
-        from bot.engine.local.scoring import score
+        from bot.engine.local.scoring import Scoring
 
-        model = await asyncio.to_thread(self._loaded)
-        loras, virtual = await asyncio.to_thread(model.parts, mix)
-        return await asyncio.wrap_future(self._submit(lambda: score(model, messages, reply, loras, virtual)))
+        scoring = await asyncio.to_thread(lambda: Scoring(self._loaded(), messages, reply, mix))
+        while not await asyncio.wrap_future(self._submit(scoring.read)):
+            pass
+        return scoring.logprobs
 
     async def classify(self, text: str, adapter: Adapter) -> dict[str, float]:
         raise NotAvailable("The local engine cannot classify yet.", "Classifier adapters come with the workshop.")
