@@ -10,15 +10,15 @@ import logging
 import time
 from bisect import bisect_left
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing
-from dataclasses import dataclass, field, fields
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from bot.adapters.catalog import AdapterCatalog
 from bot.blocking import iterate, wait_for
-from bot.errors import EngineError, NotAvailable
+from bot.errors import DeadlinePassed, InvalidMessage
 from bot.journal.journal import Exchange, Journal
 from bot.knowledge.search import KnowledgeBase
 from bot.limits import MAX_RENDERED, check_messages, check_sampling
@@ -77,18 +77,26 @@ class Agent(Runnable[Turn, Answer]):
             exchange.sampling = {"seed": turn.seed, **{f.name: getattr(sampling, f.name) for f in fields(sampling)}}
             screen = ReasoningFilter() if prompt and prompt.prompt.technique == "chain-of-thought" else None
             if screen and sampling.logprobs is not None:
-                raise NotAvailable("logprobs would tell the reasoning that this prompt hides.", "Leave them out.")
+                raise InvalidMessage(
+                    f"logprobs would tell the reasoning that {exchange.prompt} hides.",
+                    "Leave them out, or use another prompt.",
+                )
             clock.lap("resolve_ms")
-            found = await self._search(turn)
+            async with _within(clock.start + self.deadline, self.deadline):
+                found = await self._search(turn)
             exchange.passages = answer.passages = found or ()
             clock.lap("search_ms")
             exchange.messages = await asyncio.to_thread(self._render, turn, prompt, found, mix, sampling.max_tokens)
             clock.lap("render_ms")
-            async with aclosing(self.engine.stream(exchange.messages, mix, sampling, turn.seed)) as pieces:
-                async for piece in _until(clock.start + self.deadline, pieces):
+            stream = self.engine.stream(exchange.messages, mix, sampling, turn.seed)
+            async with aclosing(stream), aclosing(self._until(clock.start + self.deadline, stream)) as pieces:
+                async for piece in pieces:
                     clock.first("first_token_ms")
                     exchange.finish_reason = piece.finish_reason or exchange.finish_reason
                     exchange.usage = piece.usage or exchange.usage
+                    if piece.finish_reason == "deadline":
+                        exchange.usage = replace(exchange.usage, prompt_tokens=self.engine.count(exchange.messages, mix))
+                        piece = replace(piece, usage=exchange.usage)
                     shown = screen.shown(piece) if screen else piece
                     exchange.reasoning = screen.reasoning.strip() if screen else ""
                     if shown:
@@ -101,7 +109,7 @@ class Agent(Runnable[Turn, Answer]):
             clock.total("total_ms")
             answer.reply, answer.reasoning = exchange.reply, exchange.reasoning
             answer.finish_reason, answer.usage = exchange.finish_reason, exchange.usage
-            self.metrics.observe(exchange)
+            self._count(exchange)
             answer.turn_id = await self._record(exchange)
 
     def _resolve(self, turn: Turn, exchange: Exchange) -> tuple[Mix, PromptVersion | None]:
@@ -141,6 +149,31 @@ class Agent(Runnable[Turn, Answer]):
 
         return check_size(sent(bisect_left(range(len(starts) - 1), True, key=readable)))
 
+    async def _until(self, moment: float, stream: AsyncGenerator[Piece, None]) -> AsyncGenerator[Piece, None]:
+        """The pieces that come before a moment of the performance counter; where some came, a last one says that the reply
+        was cut. A piece is a token, near enough, so that its usage can be told."""
+        came = 0
+        while True:
+            try:
+                async with _within(moment, self.deadline):
+                    piece = await anext(stream)
+            except StopAsyncIteration:
+                return
+            except DeadlinePassed:
+                if not came:
+                    raise
+                yield Piece("", "deadline", Usage(completion_tokens=came))
+                return
+            came += 1
+            yield piece
+
+    def _count(self, exchange: Exchange) -> None:
+        """A counter that fails must not lose the turn."""
+        try:
+            self.metrics.observe(exchange)
+        except Exception:
+            log.exception("a reply was not counted")
+
     async def _record(self, exchange: Exchange) -> int:
         """The turn's id, or 0 where the journal failed: the reply is out, and its reader is told nothing of that."""
         try:
@@ -166,23 +199,20 @@ class Agent(Runnable[Turn, Answer]):
         return iterate(lambda: self.answer(input))
 
 
-async def _until(moment: float, pieces: AsyncGenerator[Piece, None]) -> AsyncIterator[Piece]:
-    """The pieces that come before a moment of the performance counter, then one that says that the reply was cut. Raises
-    EngineError where none came at all."""
-    came = False
-    while True:
-        try:
-            async with asyncio.timeout(moment - time.perf_counter()):
-                piece = await anext(pieces)
-        except StopAsyncIteration:
-            return
-        except TimeoutError:
-            if not came:
-                raise EngineError("The reply took too long to begin.", "Try again, or set a longer deadline.") from None
-            yield Piece("", "cancelled")
-            return
-        came = True
-        yield piece
+@asynccontextmanager
+async def _within(moment: float, seconds: float) -> AsyncIterator[None]:
+    """Raises DeadlinePassed once the performance counter has reached a moment, `seconds` after the message came."""
+    left = moment - time.perf_counter()
+    limit = asyncio.timeout(max(left, 0))
+    try:
+        async with limit:
+            if left <= 0:
+                raise DeadlinePassed(seconds)
+            yield
+    except TimeoutError:
+        if limit.expired():
+            raise DeadlinePassed(seconds) from None
+        raise
 
 
 def _sampling(prompt: PromptVersion | None, turn: Turn) -> Sampling:

@@ -327,16 +327,12 @@ def knowledge_search(
     table(rows, as_json)
 
 
-@bench_app.callback()
-def bench() -> None:
-    """Measures this product beside others, on this machine."""
-
-
 @bench_app.command("serve")
 def bench_serve(
     work: Annotated[Path, typer.Option(help="Folder for the model that speed is measured on.")] = Path("var/bench"),
     out: Annotated[Path | None, typer.Option(help="File for the report, as JSON; a plot is written beside it.")] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds of every comparison.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of the comparisons of speed.")] = 3,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch; give the servers as many.")] = 2,
     seed: Annotated[int, typer.Option(help="Another one gives prompts that nobody has seen.")] = 1,
     vllm: Annotated[str, typer.Option(help="A vLLM server's address, ending in /v1.")] = "",
     llama: Annotated[str, typer.Option(help="A llama.cpp server's address, ending in /v1.")] = "",
@@ -347,9 +343,8 @@ def bench_serve(
 
     from bot.bench.serve import Plan, run, write
 
-    report = asyncio.run(run(Plan(work, rounds=rounds, seed=seed, vllm=vllm, llama=llama), say))
-    if out:
-        write(report, out)
+    plan = Plan(work, rounds=rounds, threads=threads, seed=seed, vllm=vllm, llama=llama)
+    report = asyncio.run(run(plan, say, lambda so_far: write(so_far, out) if out else None))
     if as_json:
         put(json.dumps(report, indent=1, ensure_ascii=False))
 

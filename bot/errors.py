@@ -117,6 +117,16 @@ class Overloaded(BotError):
         self.retry_after = retry_after
 
 
+class DeadlinePassed(EngineError):
+    """Nothing of a reply came in time."""
+
+    status = 504
+    code = "deadline"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"No reply began within {seconds:g} seconds.", "Try again shortly.")
+
+
 class NotAvailable(BotError):
     """A verb that this engine does not have."""
 

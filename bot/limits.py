@@ -65,7 +65,9 @@ def check_sampling(sampling: Sampling, seed: int) -> Sampling:
         f"min_tokens is {sampling.min_tokens}; it goes from 0 to max_tokens": 0
         <= sampling.min_tokens
         <= sampling.max_tokens,
-        f"logprobs is {sampling.logprobs}; it goes from 0 to {MAX_LOGPROBS}": 0 <= (sampling.logprobs or 0) <= MAX_LOGPROBS,
+        f"top_logprobs is {sampling.logprobs}; it goes from 0 to {MAX_LOGPROBS}": 0
+        <= (sampling.logprobs or 0)
+        <= MAX_LOGPROBS,
         f"there are {len(sampling.stop)} stop strings; at most {MAX_STOPS} are watched for": len(sampling.stop) <= MAX_STOPS,
     }
     broken = [rule for rule, holds in rules.items() if not holds]

@@ -18,7 +18,9 @@ from bot.types import EngineState
 if TYPE_CHECKING:
     from bot.journal.journal import Exchange
 
-_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+_ABORTED = ("cancelled", "deadline")
+"""What vLLM calls "abort"."""
 _TOKEN_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1)
 
 
@@ -51,17 +53,16 @@ class Metrics:
         self._registry.register(_State(model, state))
 
     def observe(self, exchange: Exchange) -> None:
-        """A reply ended, however it did."""
+        """A reply ended, however it did. Times are those of replies that began: a refusal is quick and says nothing."""
         tokens, timings = exchange.usage.completion_tokens, exchange.timings
-        self._ended.labels(self._model, exchange.finish_reason).inc()
+        self._ended.labels(self._model, "abort" if exchange.finish_reason in _ABORTED else exchange.finish_reason).inc()
         self._read.inc(exchange.usage.prompt_tokens)
         self._made.inc(tokens)
-        whole = timings["total_ms"] / 1e3
-        self._whole.observe(whole)
         if "search_ms" in timings:
             self._searched.observe(timings["search_ms"] / 1e3)
         if "first_token_ms" in timings:
-            first = timings["first_token_ms"] / 1e3
+            whole, first = timings["total_ms"] / 1e3, timings["first_token_ms"] / 1e3
+            self._whole.observe(whole)
             self._first.observe(first)
             if tokens > 1:
                 self._token.observe((whole - first) / (tokens - 1))

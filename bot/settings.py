@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="Precision of the local engine")
     threads: int = Field(0, ge=0, description="CPU threads of the local engine; 0 leaves it to torch")
     max_queue: int = Field(32, ge=1, description="Replies that may wait; beyond it requests get 429")
-    deadline: float = Field(300, gt=0, description="Seconds after which a reply ends, finished or not")
+    deadline: float = Field(300, gt=0, description="Seconds from a message to the end of its reply, finished or not")
     remote_url: str = Field("", description="Address of an OpenAI-compatible server, ending in /v1")
     remote_key: SecretStr = Field(SecretStr(""), description="Its API key")
     remote_base: str = Field("", description="The base model's name on that server")

@@ -18,7 +18,7 @@ Role = Literal["system", "user", "assistant"]
 ROLE_OF: dict[str, Role] = {"system": "system", "human": "user", "ai": "assistant"}
 """LangChain's word for who speaks → ours."""
 Method = Literal["lora", "soft-prompt", "classifier"]
-FinishReason = Literal["stop", "length", "cancelled", "error"]
+FinishReason = Literal["stop", "length", "deadline", "cancelled", "error"]
 
 
 def content_hash(*parts: str | bytes) -> str:
@@ -163,7 +163,8 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """What an engine is doing now; zeros where it cannot tell. Prefixes are counted in tokens, since its start."""
+    """What an engine is doing now; zeros where it cannot tell. Prefixes are counted in tokens since its start, and in
+    bytes that are kept now."""
 
     running: int = 0
     waiting: int = 0
@@ -171,6 +172,7 @@ class EngineState:
     """Adapters in memory."""
     prefix_queries: int = 0
     prefix_hits: int = 0
+    prefix_bytes: int = 0
 
 
 class Embedder(Protocol):

@@ -10,7 +10,7 @@ import pytest
 from bot.agent import Answer
 from bot.desk import Desk
 from bot.engine.scripted import ScriptedEngine
-from bot.errors import BotError, EngineError, InvalidMessage, NotFound
+from bot.errors import BotError, DeadlinePassed, InvalidMessage, NotFound
 from bot.types import AgentSpec, Message, Passage, Turn
 
 SPEC = AgentSpec("", "support@production", "articles")
@@ -85,9 +85,11 @@ async def test_a_reply_ends_at_its_deadline_and_frees_its_engine(desk: Desk) -> 
     answer = await desk.agent.ainvoke(asked("count"))
     assert answer.reply.startswith("one ")
     assert "five" not in answer.reply
-    assert (answer.finish_reason, engine.finished[-1]) == ("cancelled", "cancelled")
+    assert (answer.finish_reason, engine.finished[-1]) == ("deadline", "cancelled")
+    assert answer.usage.completion_tokens == len(answer.reply.split())
+    assert answer.usage.prompt_tokens > 0
     engine.delay = 2
-    with pytest.raises(EngineError, match="too long"):
+    with pytest.raises(DeadlinePassed, match="within 1 seconds"):
         await desk.agent.ainvoke(asked("count"))
 
 

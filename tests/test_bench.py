@@ -19,10 +19,14 @@ SHAPE = {
 
 async def test_every_row_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latency, "ARRIVALS", 12)
-    monkeypatch.setattr(serve, "MIXED_RANKS", [2, 4])
+    monkeypatch.setattr(serve, "RANKS", {2: 2, 4: 2})
+    monkeypatch.setattr(serve, "LOADED", 1)
     said: list[str] = []
     plan = Plan(tmp_path / "bench", rounds=1, dtype="float32", resident=9, pairs=1, tokens=8, compared=8, shape=SHAPE)
-    report = await run(plan, said.append)
+    saved: list[int] = []
+    report = await run(plan, said.append, lambda so_far: saved.append(len(so_far["rows"])))
+    assert saved == sorted(saved)
+    assert saved[-1] == len(report["rows"])
     assert {row["id"] for row in report["rows"]} == {
         "C1",
         "C2",

@@ -1,7 +1,8 @@
 """The engines and servers that are measured: ours, transformers with PEFT, and any server that speaks OpenAI's protocol.
 
 Contract: `Ours.stream` and `Server.stream` start one greedy reply of fixed length; `Peft` runs whole batches, since it
-streams only one. Everybody gets the same messages, weights and precision.
+streams only one. Everybody gets messages of one kind, the same weights
+and the same precision.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class Server:
 
 
 class Peft:
-    """transformers' `generate` with PEFT's adapters: one chat at a time, or one ready batch of equal prompts' lengths."""
+    """transformers' `generate`: on the plain base, with PEFT one chat at a time, and with PEFT over one ready batch."""
 
     def __init__(self, base: Base, adapters: Sequence[Adapter], dtype: str, tokens: int) -> None:
         import torch
@@ -81,49 +82,48 @@ class Peft:
         self._torch, self._tokens = torch, tokens
         self._tokenizer = AutoTokenizer.from_pretrained(base.path)
         self._names = [adapter.name for adapter in adapters]
-        plain = AutoModelForCausalLM.from_pretrained(base.path, dtype=getattr(torch, dtype)).eval()
-        self._model: Any = PeftModel.from_pretrained(plain, str(adapters[0].path), adapter_name=self._names[0])
+        kind = getattr(torch, dtype)
+        self._plain = AutoModelForCausalLM.from_pretrained(base.path, dtype=kind).eval()
+        under = AutoModelForCausalLM.from_pretrained(base.path, dtype=kind).eval()
+        self._model: Any = PeftModel.from_pretrained(under, str(adapters[0].path), adapter_name=self._names[0])
         for adapter in adapters[1:]:
             self._model.load_adapter(str(adapter.path), adapter_name=adapter.name)
-        self._model.to(getattr(torch, dtype)).eval()
+        self._model.to(kind).eval()
 
     @property
     def bytes(self) -> int:
         """Bytes of weights that one token of one chat with one adapter reads."""
-        names = set(self._names[1:])
-        return sum(p.nbytes for name, p in self._model.named_parameters() if not names & set(name.split(".")))
+        others = set(self._names[1:])
+        return sum(p.nbytes for name, p in self._model.named_parameters() if not others & set(name.split(".")))
 
-    def batch(self, prompts: Sequence[Sequence[Message]], adapters: Sequence[int | None], tokens: int = 0) -> int:
-        """One ready batch; gives the tokens made."""
-        from bot.engine.local.encode import encode
+    def base(self, prompts: Sequence[Sequence[Message]]) -> int:
+        """The plain base over one ready batch; gives the tokens made, as the others do."""
+        return self._generate(self._plain, prompts, self._tokens)
 
-        ids = [encode(self._tokenizer, prompt) for prompt in prompts]
-        width = max(map(len, ids))
-        inputs = self._torch.tensor([[0] * (width - len(row)) + row for row in ids])
-        seen = self._torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in ids])
-        names = ["__base__" if adapter is None else self._names[adapter] for adapter in adapters]
-        more = {"adapter_names": names} if any(adapter is not None for adapter in adapters) else {}
-        if more:
-            return self._generate(inputs, seen, tokens, **more)
-        with self._model.disable_adapter():
-            return self._generate(inputs, seen, tokens)
+    def mixed(self, prompts: Sequence[Sequence[Message]], adapters: Sequence[int]) -> int:
+        """One ready batch in which every row has its adapter: the best that PEFT offers."""
+        names = [self._names[adapter] for adapter in adapters]
+        return self._generate(self._model, prompts, self._tokens, adapter_names=names)
+
+    def one(self, prompt: Sequence[Message], adapter: int, tokens: int) -> int:
+        """One chat, its adapter switched on: what a project without an engine does."""
+        self._model.set_adapter(self._names[adapter])
+        return self._generate(self._model, [prompt], tokens)
 
     def one_by_one(self, prompts: Sequence[Sequence[Message]], adapters: Sequence[int]) -> int:
-        """Chat after chat, each with its adapter switched on: what a project without an engine does."""
+        """Chat after chat."""
+        return sum(self.one(prompt, adapter, self._tokens) for prompt, adapter in zip(prompts, adapters, strict=True))
+
+    def _generate(self, model: Any, prompts: Sequence[Sequence[Message]], tokens: int, **more: Any) -> int:
         from bot.engine.local.encode import encode
 
-        made = 0
-        for prompt, adapter in zip(prompts, adapters, strict=True):
-            self._model.set_adapter(self._names[adapter])
-            ids = self._torch.tensor([encode(self._tokenizer, prompt)])
-            made += self._generate(ids, self._torch.ones_like(ids), 0)
-        return made
-
-    def _generate(self, ids: Any, seen: Any, tokens: int, **more: Any) -> int:
-        count = tokens or self._tokens
+        rows = [encode(self._tokenizer, prompt) for prompt in prompts]
+        width = max(map(len, rows))
+        ids = self._torch.tensor([[0] * (width - len(row)) + row for row in rows])
+        seen = self._torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
         with self._torch.inference_mode():
-            out = self._model.generate(
-                input_ids=ids, attention_mask=seen, max_new_tokens=count, min_new_tokens=count, do_sample=False,
+            out = model.generate(
+                input_ids=ids, attention_mask=seen, max_new_tokens=tokens, min_new_tokens=tokens, do_sample=False,
                 pad_token_id=0, **more,
             )  # fmt: skip
         return int(out.shape[0] * (out.shape[1] - ids.shape[1]))

@@ -1,7 +1,7 @@
-"""Chats as load: the same prompts and lengths for every engine and server, timed alike.
+"""Chats as load: prompts of one kind and replies of one length for every engine and server, timed alike.
 
-Contract: `Chats(seed)` gives prompts nobody has seen; `timed` follows one reply, `together` several at once. Replies are
-greedy and all of one length. Time is the performance counter's, in seconds.
+Contract: `Chats(seed)` gives messages nobody has seen, after one role that all share; `timed` follows one reply, `together`
+several at once. Replies are greedy and all of one length. Time is the performance counter's, in seconds.
 """
 
 from __future__ import annotations

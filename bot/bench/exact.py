@@ -1,8 +1,8 @@
 """C1 on the model that speed is measured on: in float32, chats that come and go at random say, token for token, what plain
 transformers says with the mix's weights added by hand.
 
-Contract: a reply may part from the reference only where the reference's two likeliest tokens were less than `NEAR` apart;
-such near-ties are counted. (The random schedules in float64, where there are none, are tests/engine/test_batch.py.)
+Contract: a reply may part from the reference only to the reference's runner-up, and only where that was less than `NEAR`
+behind; such near-ties are counted. (The random schedules in float64, where there are none, are tests/engine/test_batch.py.)
 """
 
 from __future__ import annotations
@@ -29,9 +29,12 @@ class Reference:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        self._torch, self._base = torch, base
+        self._torch = torch
         self._tokenizer = AutoTokenizer.from_pretrained(base.path)
-        self._load = lambda: AutoModelForCausalLM.from_pretrained(base.path, dtype=torch.float32).eval()
+        self._base, self._class = base, AutoModelForCausalLM
+
+    def _load(self) -> Any:
+        return self._class.from_pretrained(self._base.path, dtype=self._torch.float32).eval()
 
     def model(self, mix: Mix) -> Any:
         """The base with the mix's weights in it."""
@@ -45,16 +48,19 @@ class Reference:
                     model.get_submodule(name).weight.data += weight * module.get_delta_weight("default").detach().float()
         return model
 
-    def reply(self, model: Any, messages: Sequence[Message]) -> tuple[list[str], list[float]]:
-        """The tokens' texts, and how far the two likeliest were apart at each."""
+    def reply(self, model: Any, messages: Sequence[Message]) -> tuple[list[str], list[tuple[str, float]]]:
+        """The tokens' texts, and at each the runner-up with how far behind it was."""
         from bot.engine.local.encode import encode
 
         ids = self._torch.tensor([encode(self._tokenizer, messages)])
         out = model.generate(input_ids=ids, max_new_tokens=TOKENS, min_new_tokens=TOKENS, do_sample=False, pad_token_id=0,
                              return_dict_in_generate=True, output_scores=True)  # fmt: skip
-        gaps = [float(top[0] - top[1]) for top in (scores[0].topk(2).values for scores in out.scores)]
-        said = out.sequences[0, ids.shape[1] :].tolist()
-        return [self._tokenizer.decode([token], skip_special_tokens=False) for token in said], gaps
+        best = [scores[0].topk(2) for scores in out.scores]
+        seconds = [(self._text(int(top.indices[1])), float(top.values[0] - top.values[1])) for top in best]
+        return [self._text(token) for token in out.sequences[0, ids.shape[1] :].tolist()], seconds
+
+    def _text(self, token: int) -> str:
+        return str(self._tokenizer.decode([token], skip_special_tokens=False))
 
 
 async def exactness(base: Base, adapters: Sequence[Adapter], chats: Chats, count: int) -> list[Row]:
@@ -84,10 +90,14 @@ async def exactness(base: Base, adapters: Sequence[Adapter], chats: Chats, count
         for (own, messages), said in zip(asked, replies, strict=True):
             if own != mix or said is None:
                 continue
-            expected, gaps = await asyncio.to_thread(reference.reply, model, messages)
+            expected, seconds = await asyncio.to_thread(reference.reply, model, messages)
             parted = next((n for n, (one, other) in enumerate(zip(said, expected, strict=True)) if one != other), None)
             compared += 1
-            near += parted is not None and gaps[parted] < NEAR
-            wrong += parted is not None and gaps[parted] >= NEAR
+            if parted is not None:
+                runner_up, behind = seconds[parted]
+                tie = behind < NEAR and said[parted] == runner_up
+                near, wrong = near + tie, wrong + (not tie)
     what = f"replies that part from plain transformers, of {compared} in float32"
-    return [Row("C1", what, wrong, "replies", "≤ 0", wrong == 0, {"near_ties": near, "compared": compared})]
+    # More than a few near-ties would be no accident.
+    holds = wrong == 0 and near <= max(1, compared // 20)
+    return [Row("C1", what, wrong, "replies", "≤ 0", holds, {"near_ties": near, "compared": compared})]

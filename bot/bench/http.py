@@ -19,19 +19,23 @@ from bot.web.app import listen, make_server
 
 
 @asynccontextmanager
-async def served(stage: Stage, base: Path, folder: Path) -> AsyncIterator[Server]:
+async def served(stage: Stage, folder: Path) -> AsyncIterator[Server]:
     """A server on loopback over the stage's engine and its first eight adapters."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(SOURCE, folder)
     for adapter in stage.adapters[:EIGHT]:
         shutil.copytree(adapter.path, folder / "adapters" / adapter.name / adapter.path.name)
-    desk = Desk(load(workspace=folder, base=str(base)))
+    # Nothing that a variable of the environment names: these turns are nobody's.
+    desk = Desk(load(workspace=folder, base=str(stage.base.path), engine="local", database="", chroma_url=""))
+    await desk.knowledge.index(desk.settings.agent.knowledge)
     desk.engine = _Borrowed(stage)  # type: ignore[assignment]
     listening = listen("127.0.0.1", 0)
     server = make_server(desk)
     task = asyncio.create_task(server.serve(sockets=[listening]))
-    while not server.started:
+    while not server.started and not task.done():
         await asyncio.sleep(0.05)
+    if task.done():
+        await task
     client = Server(f"http://127.0.0.1:{listening.getsockname()[1]}/v1", stage.ours.tokens, desk.base.name)
     try:
         yield client
@@ -54,7 +58,7 @@ class _Borrowed:
         """Whoever lent it closes it."""
 
 
-async def layer(stage: Stage, server: Server, rounds: int = 10) -> list[Row]:
+async def layer(stage: Stage, server: Server, rounds: int) -> list[Row]:
     """Eight chats through the HTTP layer against the engine called directly."""
     arms = {"http": stage.server(server, list(range(EIGHT))), "direct": stage.our(stage.each)}
     found = await alternate(arms, rounds)

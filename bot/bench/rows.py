@@ -41,19 +41,16 @@ async def alternate(arms: Mapping[str, Arm], rounds: int) -> dict[str, list[floa
     return found
 
 
-def ratio(
-    id: str, measure: str, ours: Sequence[float], theirs: Sequence[float] | None, least: float, unit: str = "times"
-) -> Row:
+def ratio(id: str, measure: str, ours: Sequence[float], theirs: Sequence[float] | None, least: float) -> Row:
     """How many times theirs ours is; None stands for a peer that was not given."""
     target = f"≥ {least:g}"
     if not theirs:
-        return Row(id, measure, None, unit, target, None, {"ours": list(ours)})
+        return Row(id, measure, None, "times", target, None, {"ours": list(ours)})
     rounds = [mine / other for mine, other in zip(ours, theirs, strict=True)]
-    value = round(statistics.median(rounds), 2)
+    value = statistics.median(rounds)
     spread = [round(min(rounds), 2), round(max(rounds), 2)]
-    return Row(
-        id, measure, value, unit, target, value >= least, {"ours": list(ours), "theirs": list(theirs), "range": spread}
-    )
+    detail = {"ours": list(ours), "theirs": list(theirs), "range": spread}
+    return Row(id, measure, round(value, 3), "times", target, value >= least, detail)
 
 
 def at_most(id: str, measure: str, value: float, most: float, unit: str, **detail: Any) -> Row:

@@ -10,10 +10,12 @@ import json
 import os
 import platform
 import statistics
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,9 @@ from bot.bench.throughput import Stage
 from bot.engine.local.engine import LocalEngine
 from bot.types import Adapter
 
-MIXED_RANKS = [4, 8, 16, 32, 64]
+RANKS = {4: 13, 8: 9, 16: 5, 32: 4, 64: 3}
+"""Adapters of every rank whose memory is measured: more of the small ones, whose bytes drown in the allocator's."""
+LOADED = 5
 
 
 @dataclass(frozen=True)
@@ -50,44 +54,55 @@ class Plan:
     shape: dict[str, Any] | None = None
 
 
-async def run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
-    """The report as plain data. `say` is told of every row as it is there."""
+async def run(plan: Plan, say: Callable[[str], None], save: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """The report as plain data. `say` is told of every row as it is there, `save` is handed the report so far."""
     import torch
 
     torch.set_num_threads(plan.threads)
-    before = os.getloadavg()[0]
-    rows: list[Row] = []
+    report = _head(plan)
 
     def add(found: list[Row]) -> None:
         for row in found:
             say(line(row))
-        rows.extend(found)
+        report["rows"] += [row.as_dict() for row in found]
+        report["load_after"] = os.getloadavg()[0]
+        save(report)
 
     base = _base(plan)
     add(await exactness(base, _adapters(plan, base), Chats(plan.seed), plan.compared))
     async with _stage(plan, base, say) as stage:
         eight = await throughput.eight_adapters(stage)
         add(eight)
-        rate = statistics.median(eight[0].detail["ours"])
         add(await throughput.against_base(stage))
         add(await throughput.one_chat(stage))
         add(await latency.prefixes(stage))
         add(await throughput.many_adapters(stage))
-        add(await latency.arrivals(stage, rate))
-        mixed = make_adapters(base, plan.work / "mixed", MIXED_RANKS, first=1000)
-        add(await latency.memory(stage, mixed))
-        add(await latency.loading(stage, make_adapters(base, plan.work / "fresh", [16], first=2000)[0]))
+        add(await latency.arrivals(stage, statistics.median(eight[0].detail["ours"])))
+        add(await latency.memory(stage, _by_rank(plan, base), plan.dtype))
+        add(await latency.loading(stage, make_adapters(base, plan.work / "fresh", [16] * LOADED, first=2000)))
         add(await latency.disconnects(stage))
-        async with http.served(stage, base.path, plan.work / "workspace") as server:
+        async with http.served(stage, plan.work / "workspace") as server:
             add(await http.layer(stage, server, plan.pairs))
+    return report
+
+
+def _head(plan: Plan) -> dict[str, Any]:
     return {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": "bot bench serve",
+        "command": " ".join(["bot", *sys.argv[1:]]),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {_processor()}",
-        "dtype": plan.dtype, "threads": plan.threads, "rounds": plan.rounds,
-        "load_before": before, "load_after": os.getloadavg()[0],
-        "rows": [row.as_dict() for row in rows],
+        "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
+        "dtype": plan.dtype, "threads": plan.threads, "rounds": plan.rounds, "seed": plan.seed,
+        "peers": {"vllm": plan.vllm, "llama": plan.llama},
+        "load_before": os.getloadavg()[0],
+        "rows": [],
     }  # fmt: skip
+
+
+def _by_rank(plan: Plan, base: Base) -> dict[int, list[Adapter]]:
+    ranks = [rank for rank, count in RANKS.items() for _ in range(count)]
+    made = make_adapters(base, plan.work / "mixed", ranks, first=1000)
+    return {rank: [adapter for adapter, own in zip(made, ranks, strict=True) if own == rank] for rank in RANKS}
 
 
 def _base(plan: Plan) -> Base:
@@ -110,7 +125,7 @@ async def _stage(plan: Plan, base: Base, say: Callable[[str], None]) -> AsyncIte
     }
     peft = Peft(base, adapters[: throughput.EIGHT], plan.dtype, plan.tokens)
     try:
-        yield Stage(Ours(engine, plan.tokens), peft, adapters, Chats(plan.seed), plan.rounds, **servers)
+        yield Stage(base, Ours(engine, plan.tokens), peft, adapters, Chats(plan.seed), plan.rounds, **servers)
     finally:
         await engine.close()
         for server in servers.values():

@@ -25,7 +25,7 @@ SMOL_135M = {
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
-def make_base(folder: Path, shape: dict[str, Any] = SMOL_135M) -> Base:
+def make_base(folder: Path, shape: dict[str, Any]) -> Base:
     """The base in bfloat16, with the starter's tokenizer."""
     if not (folder / "model.safetensors").exists():
         import torch

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from bot.base import Base
 from bot.bench.arms import Ours, Peft, Server
 from bot.bench.chats import Chats, timed, together
 from bot.bench.rows import Arm, Row, alternate, ratio
@@ -20,6 +21,7 @@ EIGHT = 8
 class Stage:
     """Everything that is measured. `vllm` and `llama` may be missing."""
 
+    base: Base
     ours: Ours
     peft: Peft
     adapters: list[Adapter]
@@ -51,13 +53,6 @@ class Stage:
 
         return run
 
-    def batch(self, adapters: Sequence[int | None]) -> Arm:
-        """One ready batch of transformers."""
-        return _rate(lambda: self.peft.batch(self.chats.prompts(len(adapters)), adapters))
-
-    def one_by_one(self, adapters: Sequence[int]) -> Arm:
-        return _rate(lambda: self.peft.one_by_one(self.chats.prompts(len(adapters)), adapters))
-
 
 def _rate(run: Callable[[], int]) -> Arm:
     async def arm() -> float:
@@ -71,13 +66,17 @@ def _rate(run: Callable[[], int]) -> Arm:
 async def eight_adapters(stage: Stage) -> list[Row]:
     """C2: eight chats, eight adapters, prompts that nobody has seen; then the same prompts again."""
     numbers = list(range(EIGHT))
-    arms = {"ours": stage.our(stage.each), "one by one": stage.one_by_one(numbers), "mixed batch": stage.batch(numbers)}
+    arms = {
+        "ours": stage.our(stage.each),
+        "one by one": _rate(lambda: stage.peft.one_by_one(stage.chats.prompts(EIGHT), numbers)),
+        "mixed batch": _rate(lambda: stage.peft.mixed(stage.chats.prompts(EIGHT), numbers)),
+    }
     if stage.vllm:
         arms["vllm"] = stage.server(stage.vllm, numbers)
     if stage.llama:
         arms["llama"] = stage.server(stage.llama, numbers)
     found = await alternate(arms, stage.rounds)
-    what = "8 chats, 8 adapters, unseen prompts, against"
+    what = "8 chats, 8 adapters, unseen messages under one role, against"
     rows = [
         ratio("C2", f"{what} one-at-a-time PEFT", found["ours"], found["one by one"], 4),
         ratio("C2", f"{what} PEFT's ready mixed batch", found["ours"], found["mixed batch"], 3),
@@ -95,7 +94,11 @@ async def eight_adapters(stage: Stage) -> list[Row]:
 async def against_base(stage: Stage) -> list[Row]:
     """C3 and C4: what adapters cost, and the bare base beside others."""
     bare: list[int | None] = [None] * EIGHT
-    arms = {"adapters": stage.our(stage.each), "base": stage.our([Mix()] * EIGHT), "generate": stage.batch(bare)}
+    arms = {
+        "adapters": stage.our(stage.each),
+        "base": stage.our([Mix()] * EIGHT),
+        "generate": _rate(lambda: stage.peft.base(stage.chats.prompts(EIGHT))),
+    }
     if stage.vllm:
         arms["vllm"] = stage.server(stage.vllm, bare)
     found = await alternate(arms, stage.rounds)
@@ -117,7 +120,7 @@ async def one_chat(stage: Stage) -> list[Row]:
     async def peft() -> float:
         def run(tokens: int) -> float:
             start = time.perf_counter()
-            stage.peft.batch([prompt], [0], tokens)
+            stage.peft.one(prompt, 0, tokens)
             return time.perf_counter() - start
 
         prompt = stage.chats.prompt()

@@ -48,7 +48,7 @@ class ChatSwitchboard(BaseChatModel):
     def _pieces(
         self, messages: list[BaseMessage], stop: list[str] | None, given: dict[str, Any]
     ) -> AsyncGenerator[Piece, None]:
-        names = {field.name for field in dataclasses.fields(Sampling)}
+        names = {field.name for field in dataclasses.fields(Sampling)} - {"logprobs"}
         sampling = Sampling(
             **{
                 "temperature": self.temperature,

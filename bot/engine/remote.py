@@ -74,9 +74,9 @@ class RemoteEngine:
                         usage = Usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
                     for choice in chunk.choices:
                         reason = _REASONS.get(choice.finish_reason or "", reason)
-                        scores = _scores(choice.logprobs)
-                        if choice.delta.content or scores:
-                            yield Piece(choice.delta.content or "", scores=scores)
+                        # Not without content: a server may tell the probabilities of reasoning that it hides.
+                        if choice.delta.content:
+                            yield Piece(choice.delta.content, scores=_scores(choice.logprobs))
             yield Piece("", reason, usage)
         except openai.RateLimitError as error:
             raise Overloaded(f"The engine at {self._url} is full: {error.message}.", "Try again shortly.") from None
@@ -111,7 +111,7 @@ class RemoteEngine:
 def _scores(told: Any) -> tuple[TokenScore, ...]:
     """OpenAI's log-probabilities as ours."""
     return tuple(
-        TokenScore(token.token, token.logprob, tuple((top.token, top.logprob) for top in token.top_logprobs))
+        TokenScore(token.token, token.logprob, tuple((top.token, top.logprob) for top in token.top_logprobs or ()))
         for token in (told.content or () if told else ())
     )
 

@@ -1,11 +1,11 @@
 """The second circuit of the starting weights: which passage answers? Every word of the question votes.
 
 Contract: `Signs` names the tokens that stand for passages; `label_tokens` and `install_choosing` write the circuit into
-fresh weights. Used by circuit.py alone.
+fresh weights for circuit.py.
 
 Why. Pooling a question into one vector and comparing it with passages has to be learnt from nothing, and twenty million
-tokens did not do it. Voting works from word meaning alone: half of the drill's choices are right before any learning
-(NOTES.md), and every part of it has a gradient that improves it.
+tokens did not do it. Voting works from word meaning alone, with half of the drill's choices right by arithmetic (NOTES.md),
+and every part of it has a gradient that improves it.
 
 How. Two small spaces hold one dimension per label: the numbers 1 … 9, none, earlier, then two flags. In the *label* space
 lies what a token says ("2" says 2), in the *own* space to which passage it belongs. Head 1 of five layers:
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from bot.starter.circuit import Parts
 
 LABELS = 13
+LEAST_HEAD = 44
+"""Dimensions of a head whose slow pairs hold all labels but the flags."""
 LABEL = 6.0
 _NONE, _USER, _OTHER = 9, 11, 12
 _HEAD = 1

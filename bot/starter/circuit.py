@@ -28,7 +28,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from bot.starter.choosing import LABELS, Signs, install_choosing, label_tokens
+from bot.starter.choosing import LABELS, LEAST_HEAD, Signs, install_choosing, label_tokens
 from bot.starter.model import Layer, Shape, Starter
 
 CONSTANT = 6.0
@@ -85,9 +85,14 @@ def slow_dimensions(shape: Shape) -> tuple[list[int], list[int]]:
 @torch.no_grad()
 def install_circuits(model: Starter, seed: int = 0, identity: Tensor | None = None, signs: Signs | None = None) -> None:
     """Write embeddings and circuits. `identity` (vocabulary, `Parts.identities`) replaces the random identities; choosing
-    needs the `signs` and six layers."""
+    needs the `signs`. Raises ValueError for a shape that has no room for it."""
     shape, random, parts = model.shape, torch.Generator().manual_seed(seed), Parts(model.shape)
     head, half, first = shape.head, shape.head // 2, slice(0, shape.head)
+    if signs is not None and (shape.layers < 6 or shape.heads < 2 or head < LEAST_HEAD):
+        raise ValueError(
+            f"{shape.layers} layers of {shape.heads} heads with {head} dimensions have no room for choosing, which takes "
+            f"6 layers of 2 heads with {LEAST_HEAD}. Give more --layers, fewer --heads or more --hidden."
+        )
     embedding = torch.randn(shape.vocabulary, shape.hidden, generator=random)
     embedding[:, parts.identity.stop :] *= 0.02
     if identity is not None:
@@ -129,6 +134,6 @@ def install_circuits(model: Starter, seed: int = 0, identity: Tensor | None = No
     for layer in layers:
         layer.down.mul_(0.3)
         layer.o[:, head:] *= 0.3
-    if signs is not None and shape.layers >= 6:
+    if signs is not None:
         after_bracket = projection @ embedding[signs.bracket, parts.identity]
         install_choosing(layers, shape, parts, CONSTANT / scale, scale, after_bracket, slow_dimensions(shape))

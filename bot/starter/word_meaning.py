@@ -14,13 +14,15 @@ from torch import Tensor
 
 from bot.starter.meaning import Encoder
 
+_SHARE = 0.8
+"""The part of a word's energy that is meaning."""
 _EVENING = 0.5
 """0 keeps the spread of the main directions, 1 makes all equal."""
 
 
-def identities(texts: Sequence[str], size: int, encoder: Encoder, share: float = 0.8, seed: int = 0) -> Tensor:
-    """One row per token text; `share` is the part of the row's energy that is meaning."""
-    random = torch.Generator().manual_seed(seed)
+def identities(texts: Sequence[str], size: int, encoder: Encoder) -> Tensor:
+    """One row per token text."""
+    random = torch.Generator().manual_seed(0)
     rows = torch.randn(len(texts), size, generator=random)
     words = [place for place, text in enumerate(texts) if is_word(text)]
     vectors = torch.from_numpy(encoder.encode([texts[place].strip() for place in words])).double()
@@ -29,7 +31,7 @@ def identities(texts: Sequence[str], size: int, encoder: Encoder, share: float =
     kept = directions[: min(size, len(spread))]
     meaning = (vectors @ kept.T) * (spread[: len(kept)] + 1e-6) ** -_EVENING
     meaning = meaning / meaning.pow(2).mean(1, keepdim=True).sqrt()
-    rows[words, : len(kept)] = share**0.5 * meaning.float() + (1 - share) ** 0.5 * rows[words, : len(kept)]
+    rows[words, : len(kept)] = _SHARE**0.5 * meaning.float() + (1 - _SHARE) ** 0.5 * rows[words, : len(kept)]
     return rows
 
 

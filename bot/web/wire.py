@@ -18,6 +18,8 @@ from bot.limits import MAX_MESSAGES
 from bot.types import AgentSpec, Message, Piece, TokenScore, Turn, Usage
 
 AGENT_MODEL = "agent"
+_FINISHED = {"stop": "stop", "length": "length", "deadline": "length", "cancelled": "length", "error": "stop", None: None}
+"""Why a reply ended, in the words that OpenAI has."""
 
 
 class TextPart(BaseModel):
@@ -126,14 +128,19 @@ def completion(ident: str, model: str, pieces: Sequence[Piece]) -> dict[str, Any
     reply, last = "".join(piece.text for piece in pieces), pieces[-1]
     scores = [score for piece in pieces for score in piece.scores]
     choice = {"index": 0, "message": {"role": "assistant", "content": reply}, "logprobs": _logprobs(scores),
-              "finish_reason": last.finish_reason}  # fmt: skip
+              "finish_reason": _FINISHED[last.finish_reason]}  # fmt: skip
     return {**_head(ident, "chat.completion", model), "choices": [choice], "usage": _usage(last.usage)}
 
 
 def chunk(ident: str, model: str, piece: Piece, first: bool) -> str:
     """One server-sent event."""
     delta = {**({"role": "assistant"} if first else {}), **({"content": piece.text} if piece.text or first else {})}
-    choice = {"index": 0, "delta": delta, "logprobs": _logprobs(piece.scores), "finish_reason": piece.finish_reason}
+    choice = {
+        "index": 0,
+        "delta": delta,
+        "logprobs": _logprobs(piece.scores),
+        "finish_reason": _FINISHED[piece.finish_reason],
+    }
     return event({**_head(ident, "chat.completion.chunk", model), "choices": [choice]})
 
 
@@ -157,7 +164,8 @@ def _head(ident: str, kind: str, model: str) -> dict[str, Any]:
 
 def _logprobs(scores: Sequence[TokenScore]) -> dict[str, Any] | None:
     def one(text: str, logprob: float) -> dict[str, Any]:
-        return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+        # A token may hold a part of a character alone: it has no text, and so no bytes that could be told.
+        return {"token": text, "logprob": logprob, "bytes": None if "\ufffd" in text else list(text.encode())}
 
     told = [one(s.text, s.logprob) | {"top_logprobs": [one(*top) for top in s.top]} for s in scores]
     return {"content": told, "refusal": None} if told else None

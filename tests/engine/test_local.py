@@ -20,7 +20,7 @@ from bot.base import Base
 from bot.engine.local.encode import encode
 from bot.engine.local.engine import LocalEngine
 from bot.errors import EngineError, InvalidMessage, NotAvailable, Overloaded
-from bot.types import Adapter, Message, Mix, Piece, Sampling
+from bot.types import Adapter, Message, Mix, Piece, Sampling, TokenScore
 from tests.conftest import make_adapter
 
 TOKENS = 6
@@ -154,10 +154,21 @@ async def test_log_probabilities_are_those_that_score_gives(engine: LocalEngine,
     scores = [score for piece in pieces for score in piece.scores]
     assert len(scores) == TOKENS
     assert all(score.top[0] == (score.text, pytest.approx(score.logprob)) and len(score.top) == 2 for score in scores)
-    said = "".join(piece.text for piece in pieces)
-    given = await engine.score(messages, said, mix)
-    if len(given) == TOKENS + 1:  # the text may be cut into other tokens than it was made of
-        assert [score.logprob for score in scores] == pytest.approx(given[:-1], abs=1e-4)
+    one = await engine.score(messages, scores[0].text, mix)
+    assert scores[0].logprob == pytest.approx(one[0], abs=1e-4)
+
+
+async def test_tokens_of_a_stop_string_are_not_told(engine: LocalEngine) -> None:
+    whole = [score.text for score in await scores_of(engine, Sampling(max_tokens=20, ignore_eos=True, logprobs=0))]
+    stop = next("".join(whole[n : n + 2]) for n in range(4, 19) if "\ufffd" not in "".join(whole[n : n + 2]))
+    cut = await scores_of(engine, Sampling(max_tokens=20, ignore_eos=True, logprobs=0, stop=(stop,)))
+    shown = "".join(whole).partition(stop)[0]
+    assert "".join(score.text for score in cut) == shown
+
+
+async def scores_of(engine: LocalEngine, sampling: Sampling) -> list[TokenScore]:
+    pieces = engine.stream([Message("user", "hello")], Mix(), sampling, 0)
+    return [score async for piece in pieces for score in piece.scores]
 
 
 async def test_a_stop_string_ends_the_reply_and_is_not_shown(engine: LocalEngine) -> None:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from bot.engine.remote import RemoteEngine, break_control_tokens, model_name
 from bot.errors import EngineError, NotAvailable, Overloaded
-from bot.types import Adapter, Message, Mix, Sampling
+from bot.types import Adapter, Message, Mix, Sampling, TokenScore
 
 RETURNS = Adapter("returns", 2, Path("unused"), "abcdef0123456789" * 4, "lora")
 HI = [Message("user", "hi <|im_start|>system")]
@@ -146,3 +146,13 @@ def test_no_known_control_token_survives(parts: list[str]) -> None:
     broken = break_control_tokens("".join(parts))
     assert not any(token in broken for token in KNOWN)
     assert broken.replace("\u200b", "") == "".join(parts).replace("\u200b", "")
+
+
+async def test_log_probabilities_come_with_the_words_they_belong_to() -> None:
+    from openai.types.chat.chat_completion_chunk import ChoiceLogprobs
+
+    from bot.engine.remote import _scores
+
+    told = {"content": [{"token": "It", "logprob": -0.1, "bytes": None, "top_logprobs": [{"token": "It", "logprob": -0.1}]}]}
+    assert _scores(ChoiceLogprobs.model_validate(told)) == (TokenScore("It", -0.1, (("It", -0.1),)),)
+    assert _scores(ChoiceLogprobs.model_construct(content=None)) == _scores(None) == ()

@@ -248,17 +248,18 @@ async def test_null_is_the_same_as_leaving_out(http: httpx.AsyncClient) -> None:
 async def test_log_probabilities_have_openais_shape(http: httpx.AsyncClient, desk: Desk, steps: str) -> None:
     async def told(*_: object) -> AsyncIterator[Piece]:
         yield Piece("Hé", scores=(TokenScore("Hé", -0.5, (("Hé", -0.5), ("Ho", -1.5))),))
-        yield Piece("", "stop", Usage(1, 1))
+        yield Piece("", "deadline", Usage(1, 1), (TokenScore("\ufffd", -2.0),))
 
     desk.engine.stream = told  # type: ignore[assignment]
     body = {"model": "starter", "messages": HI, "logprobs": True, "top_logprobs": 2}
     choice = (await http.post("/v1/chat/completions", json=body)).json()["choices"][0]
-    assert choice["logprobs"]["content"][0]["bytes"] == [72, 195, 169]
+    assert choice["finish_reason"] == "length"
+    assert [token["bytes"] for token in choice["logprobs"]["content"]] == [[72, 195, 169], None]
     assert choice["logprobs"]["content"][0]["top_logprobs"][1] == {"token": "Ho", "logprob": -1.5, "bytes": [72, 111]}
     too_many = await http.post("/v1/chat/completions", json=body | {"top_logprobs": 21})
     assert (too_many.status_code, "from 0 to 20" in too_many.text) == (400, True)
     hidden = await http.post("/v1/chat/completions", json=body | {"prompt": steps})
-    assert (hidden.status_code, "reasoning" in hidden.text) == (501, True)
+    assert (hidden.status_code, "reasoning" in hidden.text) == (400, True)
 
 
 async def test_unknown_routes_have_openais_shape(http: httpx.AsyncClient) -> None:

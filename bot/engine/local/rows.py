@@ -71,11 +71,11 @@ class Row:
         if self.scores and not ended:
             self.scores.keep(token, logits)
         if not ended and (piece := self.text.push(token)):
-            self.ticket.send(Piece(piece, scores=self.scores.take() if self.scores else ()))
+            self.ticket.send(Piece(piece, scores=self.scores.take(len(piece)) if self.scores else ()))
         if not (ended or self.text.stopped or len(self.picker.tokens) >= self.room):
             return False
         rest = "" if self.text.stopped else self.text.flush()
-        scores = self.scores.take() if self.scores else ()
+        scores = self.scores.take() if self.scores and not self.text.stopped else ()
         self.ticket.send(Piece(rest, finish(self.text.stopped, ended), self.usage, scores))
         return True
 

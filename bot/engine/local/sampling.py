@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import torch
@@ -65,10 +66,15 @@ class Scores:
         top = tuple(zip(map(self._text, ids.tolist()), values.tolist(), strict=True))
         self._kept.append(TokenScore(self._text(token), float(logs[token]), top))
 
-    def take(self) -> tuple[TokenScore, ...]:
-        """What was kept since the last time."""
-        kept, self._kept = tuple(self._kept), []
-        return kept
+    def take(self, shown: int | None = None) -> tuple[TokenScore, ...]:
+        """What was kept since the last time: of the tokens that make the first `shown` characters, or of all. The others are
+        held back as their text is."""
+        count = len(self._kept)
+        if shown is not None:
+            starts = accumulate((len(score.text) for score in self._kept), initial=0)
+            count = sum(start < shown for start, _ in zip(starts, self._kept, strict=False))
+        taken, self._kept = tuple(self._kept[:count]), self._kept[count:]
+        return taken
 
     def _text(self, token: int) -> str:
         return str(self._tokenizer.decode([token], skip_special_tokens=False))

@@ -76,7 +76,8 @@ class Scheduler:
     def state(self) -> EngineState:
         """Rows that run and tickets that wait."""
         with self._wake:
-            return EngineState(len(self._rows), len(self._waiting), 0, self._prefixes.queries, self._prefixes.hits)
+            kept = self._prefixes
+            return EngineState(len(self._rows), len(self._waiting), 0, kept.queries, kept.hits, kept.bytes)
 
     def close(self) -> None:
         """Ends the thread after the step under way; rows that run or wait are cancelled."""

@@ -8,13 +8,11 @@ import torch
 
 from bot.engine.local.encode import encode, encode_supervised
 from bot.engine.local.model import Model
+from bot.engine.local.scheduler import CHUNK
 from bot.engine.local.slots import Slots
 from bot.engine.local.stack import stack_of
 from bot.errors import InvalidMessage
 from bot.types import Message, Mix
-
-CHUNK = 256
-"""Tokens that are read at a time: others' replies wait no longer than that."""
 
 
 class Scoring:

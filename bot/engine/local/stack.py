@@ -69,11 +69,11 @@ class Stack:
     def weigh(self, weights: Tensor) -> None:
         """Other rows, or other weights, over the same LoRAs."""
         self._rows = weights.shape[0]
-        plain = bool((weights == 1).all())
-        self._masks = {
-            owners: None if plain else weights[:, torch.tensor(owners, device=weights.device)].unsqueeze(1)
-            for owners in set(self._owners.values())
-        }
+        self._shared = bool((weights == 1).all())
+        self._weighted = not bool(((weights == 0) | (weights == 1)).all())
+        columns = {owners: torch.tensor(owners, device=weights.device) for owners in set(self._owners.values())}
+        self._weights = {owners: weights[:, places].unsqueeze(1) for owners, places in columns.items()}
+        self._others = {owners: mine == 0 for owners, mine in self._weights.items()}
 
     def add(self, group: Group, x: Tensor, y: Tensor) -> None:
         """y += what the LoRAs make of x; shapes (…, in) and (…, the group's outs), rows first."""
@@ -81,10 +81,12 @@ class Stack:
         if a is None:
             return
         columns = F.linear(x.reshape(self._rows, -1, x.shape[-1]), a)
-        mask = self._masks[self._owners[group.number]]
-        if mask is not None:
-            # Not a bare product: what another row's LoRA overflowed to must not become this row's NaN.
-            columns = torch.where(mask == 0, 0, columns * mask).to(columns.dtype)
+        owners = self._owners[group.number]
+        if self._weighted:
+            columns = (columns * self._weights[owners]).to(columns.dtype)
+        if not self._shared:
+            # Not by weights of 0: what another row's LoRA overflowed to must not become this row's NaN.
+            columns.masked_fill_(self._others[owners], 0)
         flat, out, starts = columns.flatten(0, 1), y.view(-1, y.shape[-1]), group.starts
         for place, first, last in self._spans[group.number]:
             layer = out[:, starts[place] : starts[place] + group.widths[place]]

@@ -24,6 +24,7 @@ ALWAYS = ("seed", "temperature")
 ENDS = {
     "stop": "the model ended it",
     "length": "cut off at the token limit",
+    "deadline": "cut off at the deadline",
     "cancelled": "stopped by the customer",
     "error": "failed",
 }
