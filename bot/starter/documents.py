@@ -25,10 +25,12 @@ class Mark:
 
 @dataclass(frozen=True)
 class Choice:
-    """Where in a reply its passage is chosen: before character `at`; `passage` is the text chosen, "" for none."""
+    """Where in a reply its passage is chosen: before character `at`; `passage` is the text chosen, "" for none. It stands in
+    the system message, not before character `after`."""
 
     at: int
     passage: str
+    after: int = 0
 
 
 @dataclass

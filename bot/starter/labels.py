@@ -10,11 +10,12 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bot.starter.documents import Document, Turn, reply, system, user
+from bot.starter.documents import Choice, Document, Turn, reply, system, user
 from bot.starter.ranking import Bank
 from bot.starter.values import Values
 from bot.starter.wordings import Split, Wordings, choose, fill, part, stable_hash
@@ -111,10 +112,18 @@ class LabelMaker:
             if len(messages[label]) > shown:
                 text = messages[label].pop()
                 asked.append((text, names[label]))
-                turns += [user(text), reply(names[label], [(names[label], 8.0, 4.0)], weight=2.0)]
+                choice = self._choice(turns[0].text, names[label]) if disguise in ("plain", "spaced") else None
+                turns += [user(text), reply(names[label], [(names[label], 8.0, 4.0)], 2.0, choice)]
         if not asked:
             return self.make(count, shots, queries)
         return Document("labels", turns, {"kind": "label", "labels": sorted(names.values()), "label": asked[-1][1]})
+
+    @staticmethod
+    def _choice(instruction: str, name: str) -> Choice | None:
+        """Where the label stands in the list, so that the heads that choose passages choose labels too. Only for labels that
+        mean something: the likeness of words says nothing of others."""
+        found = re.search(rf"(?:^- |, |: ){re.escape(name)}(?=,|\.|$)", instruction, re.M)
+        return Choice(0, name, found.end() - len(name)) if found else None
 
     def _name(self, label: str, place: int, disguise: str) -> str:
         if disguise == "invented":

@@ -106,7 +106,7 @@ def _encode_one(document: Document, pieces: Any) -> Encoded:
             offsets = piece.offsets
         if turn.choice:
             place = len(ids) + sum(end <= turn.choice.at for _, end in piece.offsets)
-            first = head.find(turn.choice.passage) if turn.choice.passage else -1
+            first = head.find(turn.choice.passage, turn.choice.after) if turn.choice.passage else -1
             span = _places(offsets, first, first + len(turn.choice.passage)) if first >= 0 else None
             if span or not turn.choice.passage:
                 right = (starts + span[0], starts + span[1]) if span else (0, 1)
