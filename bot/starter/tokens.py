@@ -104,7 +104,7 @@ def _encode_one(document: Document, pieces: Any) -> Encoded:
         piece = next(pieces)
         if number == 0:
             offsets = piece.offsets
-        if turn.choice:
+        if turn.choice and asked[0] < asked[1]:
             place = len(ids) + sum(end <= turn.choice.at for _, end in piece.offsets)
             first = head.find(turn.choice.passage, turn.choice.after) if turn.choice.passage else -1
             span = _places(offsets, first, first + len(turn.choice.passage)) if first >= 0 else None
