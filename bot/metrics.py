@@ -31,7 +31,7 @@ class Metrics:
 
     def __init__(self, model: str, state: Callable[[], EngineState]) -> None:
         self._registry = CollectorRegistry()
-        self._model, self._state = model, state
+        self._model = model
 
         def counter(name: str, about: str, *labels: str) -> Counter:
             return Counter(name, about, ("model_name", *labels), registry=self._registry)

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from bot.bench import chats, latency, serve
+from bot.bench.arms import Server
 from bot.bench.rows import at_most, ratio
 from bot.bench.serve import Plan, run, write
+from bot.errors import EngineError
+from bot.types import Message
 
 SHAPE = {
     "vocab_size": 8192, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -65,3 +68,10 @@ def test_prompts_are_new_and_the_same_for_a_seed() -> None:
     one, other = chats.Chats(3), chats.Chats(3)
     assert one.prompts(2) == other.prompts(2)
     assert one.prompt() != chats.Chats(3).prompt()
+
+
+async def test_a_server_that_is_not_there_is_told_with_the_next_step() -> None:
+    server = Server("http://127.0.0.1:9/v1", 4)
+    with pytest.raises(EngineError, match=r"127\.0\.0\.1:9/v1 gave no reply"):
+        await chats.timed(server.stream([Message("user", "hi")]))
+    await server.close()

@@ -1,8 +1,7 @@
 """The engines and servers that are measured: ours, transformers with PEFT, and any server that speaks OpenAI's protocol.
 
 Contract: `Ours.stream` and `Server.stream` start one greedy reply of fixed length; `Peft` runs whole batches, since it
-streams only one. Everybody gets messages of one kind, the same weights
-and the same precision.
+streams only one. Everybody gets messages of one kind, the same weights and the same precision.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import httpx
 from bot.base import Base
 from bot.bench.chats import Stream
 from bot.engine.local.engine import LocalEngine
+from bot.errors import EngineError
 from bot.types import Adapter, Message, Mix, Sampling
 
 
@@ -57,13 +57,19 @@ class Server:
 
         async def start() -> AsyncGenerator[int, None]:
             count = 0
-            async with self._client.stream("POST", f"{self._url}/chat/completions", json=body) as reply:
-                reply.raise_for_status()
-                async for line in reply.aiter_lines():
-                    if line.startswith("data: {"):
-                        event = json.loads(line.removeprefix("data: "))
-                        count = (event.get("usage") or {}).get("completion_tokens") or count + bool(event["choices"])
-                        yield count
+            try:
+                async with self._client.stream("POST", f"{self._url}/chat/completions", json=body) as reply:
+                    reply.raise_for_status()
+                    async for line in reply.aiter_lines():
+                        if line.startswith("data: {"):
+                            event = json.loads(line.removeprefix("data: "))
+                            count = (event.get("usage") or {}).get("completion_tokens") or count + bool(event["choices"])
+                            yield count
+            except (httpx.HTTPError, KeyError) as error:
+                raise EngineError(
+                    f"The server at {self._url} gave no reply: {error or type(error).__name__}.",
+                    "Start it as tests/load/README.md says, or leave its option out.",
+                ) from None
 
         return start
 

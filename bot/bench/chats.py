@@ -27,12 +27,11 @@ Stream = Callable[[], AsyncGenerator[int, None]]
 
 @dataclass(frozen=True)
 class Timing:
-    """One reply: seconds to its first token, from there to its last, tokens, and the longest wait between two pieces."""
+    """One reply: seconds to its first token, from there to its last, and tokens."""
 
     first: float
     rest: float
     tokens: int
-    gap: float
 
     @property
     def rate(self) -> float:
@@ -57,16 +56,11 @@ class Chats:
 async def timed(stream: Stream) -> Timing:
     """One reply, followed to its end."""
     start = last = time.perf_counter()
-    first = gap = 0.0
-    tokens = 0
+    first, tokens = 0.0, 0
     async for tokens in stream():  # noqa: B007
-        now = time.perf_counter()
-        if first:
-            gap = max(gap, now - last)
-        else:
-            first = now - start
-        last = now
-    return Timing(first, last - start - first, tokens, gap)
+        last = time.perf_counter()
+        first = first or last - start
+    return Timing(first, last - start - first, tokens)
 
 
 async def together(streams: Sequence[Stream]) -> float:

@@ -24,7 +24,7 @@ from bot.types import Adapter, Message, Mix
 
 ARRIVALS = 200
 SLACK_MIB = 32
-"""What the allocator may keep for itself: a tenth of what two hundred prompts' keys and values take."""
+"""What the allocator may keep for itself; the keys and values of two hundred leaked prompts would be many times that."""
 _ROLE_WORDS = 470
 """Make some 512 tokens."""
 _UNDISTURBED, _ENDLESS = 16, 1500
