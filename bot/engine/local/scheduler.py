@@ -86,11 +86,14 @@ class Scheduler:
             self._wake.notify()
         if self._thread:
             self._thread.join()
+        with self._wake:
+            # Whoever is told leaves, so what is told of here may not be what it leaves.
+            waiting, calls = list(self._waiting), list(self._calls)
         for row in self._rows:
             row.ticket.send(Piece("", "cancelled", row.usage))
-        for ticket in self._waiting:
+        for ticket in waiting:
             ticket.send(Piece("", "cancelled", Usage()))
-        for _, future in self._calls:
+        for _, future in calls:
             if future.set_running_or_notify_cancel():
                 future.set_exception(_shut_down())
         self._rows, self._slots, self._stack, self._prefixes = [], Slots(1, _STEP), None, Prefixes()
