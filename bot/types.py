@@ -63,6 +63,8 @@ class Adapter:
     method: Method
     virtual_tokens: int = 0
     """Places that a soft prompt takes before the prompt."""
+    labels: tuple[str, ...] = ()
+    """What a classifier tells apart, in its head's order."""
 
     @property
     def ref(self) -> str:

@@ -137,6 +137,24 @@ def make_adapter(base: Base, folder: Path, seed: int, rank: int = 4, **config: A
     return folder
 
 
+def make_classifier(base: Base, folder: Path, seed: int, labels: tuple[str, ...] = ("refund", "delivery", "other")) -> Path:
+    """A random but effective classifier with its card, as training would leave it."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForSequenceClassification
+
+    torch.manual_seed(seed)
+    model = AutoModelForSequenceClassification.from_pretrained(base.path, num_labels=len(labels))
+    wrapped = get_peft_model(model, LoraConfig(task_type="SEQ_CLS", r=4, target_modules=["q_proj", "v_proj"]))
+    for name, parameter in wrapped.named_parameters():
+        if "lora_B" in name or "score.modules_to_save" in name:
+            torch.nn.init.normal_(parameter, std=0.5)
+    wrapped.save_pretrained(folder)
+    (folder / "README.md").unlink()
+    describe(base, folder, "classifier", labels)
+    return folder
+
+
 def make_soft_prompt(base: Base, folder: Path, seed: int, tokens: int = 5) -> Path:
     """A random but effective soft prompt with its card, as training would leave it."""
     import torch

@@ -36,6 +36,8 @@ class Card(BaseModel):
     seed: int
     metrics: dict[str, float]
     files: dict[str, str]
+    labels: tuple[str, ...] = ()
+    """A classifier's, in its head's order."""
 
 
 def read_card(folder: Path) -> Card:

@@ -21,6 +21,7 @@ from bot.types import Adapter, Method, content_hash
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
+HEAD = "base_model.model.score.weight"
 _METHODS: dict[Any, Method] = {"LORA": "lora", "PROMPT_TUNING": "soft-prompt"}
 _NOT_SERVED = {
     "use_dora": "DoRA",
@@ -55,10 +56,13 @@ def verify(name: str, version: int, folder: Path, base: Base) -> Adapter:
         if card.method == "soft-prompt":
             virtual_tokens = _check_soft_prompt(weights, config, base)
         else:
+            if card.method == "classifier":
+                _check_head(weights.pop(HEAD, []), card.labels, base)
             _check_lora(weights, config, base)
     except (AdapterError, DataError) as error:
         raise AdapterError(f"Adapter {ref} is refused: {error.what}", error.hint) from None
-    return Adapter(name, version, folder, content_hash(*sorted(card.files.values())), card.method, virtual_tokens)
+    content = content_hash(*sorted(card.files.values()), *card.labels)
+    return Adapter(name, version, folder, content, card.method, virtual_tokens, card.labels)
 
 
 def _check_files(folder: Path) -> Card:
@@ -99,15 +103,18 @@ def _check_base(card: Card, base: Base) -> None:
 
 
 def _check_config(config: dict[str, Any], method: Method) -> None:
-    kind = str(config.get("peft_type"))
+    kind, task = str(config.get("peft_type")), config.get("task_type")
     if kind not in _METHODS:
         raise AdapterError(
             f"its method {kind!r} cannot serve replies; {' and '.join(_METHODS)} can.", "Train a LoRA or a soft prompt."
         )
-    if _METHODS[kind] != method:
-        raise AdapterError(f"its card says {method}, but {CONFIG} says {kind}.", "Train it again.")
+    says = "classifier" if (kind, task) == ("LORA", "SEQ_CLS") else _METHODS[kind]
+    if says != method:
+        raise AdapterError(f"its card says {method}, but {CONFIG} says {says}.", "Train it again.")
+    saved = set(config.get("modules_to_save") or ()) if method == "classifier" else set()
     for key, words in _NOT_SERVED.items():
-        if config.get(key):
+        # A classifier's head is the one module that is saved whole; PEFT names it by all the names that heads have.
+        if config.get(key) and not (key == "modules_to_save" and saved and saved <= {"score", "classifier"}):
             raise AdapterError(f"it uses {words}, which cannot be mixed per request.", f"Train it without {key}.")
     if config.get("bias", "none") != "none":
         raise AdapterError("it trains biases, which cannot be mixed per request.", "Train it with bias: none.")
@@ -133,6 +140,14 @@ def _check_soft_prompt(weights: dict[str, list[int]], config: dict[str, Any], ba
             f"it holds {weights}, not prompt_embeddings of {count} virtual tokens × {width}.", "Train it on this base."
         )
     return count
+
+
+def _check_head(shape: list[int], labels: tuple[str, ...], base: Base) -> None:
+    width = base.config.get("hidden_size")
+    if len(set(labels)) < max(2, len(labels)):
+        raise AdapterError(f"its card names the labels {list(labels)}.", "A classifier has two or more, each once.")
+    if shape != [len(labels), width]:
+        raise AdapterError(f"its head {HEAD} has shape {shape}, not {len(labels)} labels × {width}.", "Train it on this base.")
 
 
 def _check_lora(weights: dict[str, list[int]], config: dict[str, Any], base: Base) -> None:

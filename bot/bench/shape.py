@@ -76,13 +76,13 @@ def make_adapters(base: Base, folder: Path, ranks: Sequence[int], first: int = 0
     return found
 
 
-def describe(base: Base, folder: Path, method: Method = "lora") -> None:
+def describe(base: Base, folder: Path, method: Method = "lora", labels: tuple[str, ...] = ()) -> None:
     """Write the card of an adapter that nobody trained."""
     files = {path.name: sha256_file(path) for path in folder.iterdir() if path.suffix in (".json", ".safetensors")}
     card = Card(
         name=folder.parent.name, version=int(folder.name[1:]), method=method, made="2026-01-01T00:00:00+00:00",
         base=base.name, base_hash=base.hash, tokenizer_hash=base.tokenizer_hash, template_hash=base.template_hash,
-        prompt="", prompt_hash="", knowledge="", data={}, recipe={}, seed=1, metrics={}, files=files,
+        prompt="", prompt_hash="", knowledge="", data={}, recipe={}, seed=1, metrics={}, files=files, labels=labels,
     )  # fmt: skip
     write_card(folder, card)
 

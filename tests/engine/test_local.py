@@ -195,11 +195,6 @@ async def test_a_full_queue_refuses_at_once(tiny_base: Base) -> None:
     await engine.close()
 
 
-async def test_a_verb_that_is_not_there_says_so(engine: LocalEngine, adapters: list[Adapter]) -> None:
-    with pytest.raises(NotAvailable):
-        await engine.classify("hello", adapters[0])
-
-
 async def test_an_adapter_that_vanished_is_an_error_and_the_engine_goes_on(engine: LocalEngine, tmp_path: Path) -> None:
     gone = Adapter("gone", 1, tmp_path / "gone", "f" * 64, "lora")
     with pytest.raises(Exception, match="gone@1 does not load"):

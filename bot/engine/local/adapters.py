@@ -11,6 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,11 +19,27 @@ from torch import Tensor
 
 from bot.engine.local.projections import Projections
 from bot.engine.local.stack import Factors
-from bot.errors import EngineError
+from bot.errors import AdapterError, EngineError
 from bot.types import Adapter
 
 # The names that PEFT gives its files.
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+CONFIG, WEIGHTS, HEAD = "adapter_config.json", "adapter_model.safetensors", "base_model.model.score.weight"
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A LoRA with a head (labels, width) in float32."""
+
+    factors: Factors
+    head: Tensor
+
+    @property
+    def bytes(self) -> int:
+        return self.factors.bytes + self.head.nbytes
+
+
+Kept = Factors | Tensor | Classifier
+"""A LoRA, a soft prompt's embeddings, or a classifier."""
 
 
 class AdapterMemory:
@@ -30,7 +47,7 @@ class AdapterMemory:
 
     def __init__(self, projections: Projections, dtype: torch.dtype, limit: int = 2**30) -> None:
         self._projections, self._dtype, self._limit = projections, dtype, limit
-        self._kept: OrderedDict[str, Future[Factors | Tensor]] = OrderedDict()
+        self._kept: OrderedDict[str, Future[Kept]] = OrderedDict()
         self._bytes: dict[str, int] = {}
         self._lock = threading.Lock()
 
@@ -46,10 +63,18 @@ class AdapterMemory:
         assert isinstance(found, Tensor)
         return found
 
+    def classifier(self, adapter: Adapter) -> Classifier:
+        """Its factors and its head. Raises AdapterError for an adapter that is none."""
+        if adapter.method != "classifier":
+            raise AdapterError(f"{adapter.ref} is a {adapter.method}, which gives no labels.", "Name a classifier.")
+        found = self._get(adapter)
+        assert isinstance(found, Classifier)
+        return found
+
     def __len__(self) -> int:
         return len(self._kept)
 
-    def _get(self, adapter: Adapter) -> Factors | Tensor:
+    def _get(self, adapter: Adapter) -> Kept:
         with self._lock:
             first = adapter.hash not in self._kept
             if first:
@@ -79,7 +104,7 @@ class AdapterMemory:
                 if name != newest and name in self._bytes:
                     del self._kept[name], self._bytes[name]
 
-    def _read(self, adapter: Adapter) -> Factors | Tensor:
+    def _read(self, adapter: Adapter) -> Kept:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
@@ -93,7 +118,9 @@ class AdapterMemory:
                 raise ValueError(f"it has {len(virtual)} virtual tokens, not {adapter.virtual_tokens}")
             return virtual.unsqueeze(0).to(self._dtype)
         config = json.loads((adapter.path / CONFIG).read_text())
-        return read_factors(config, tensors, self._projections, self._dtype)
+        head = tensors.pop(HEAD) if adapter.method == "classifier" else None
+        factors = read_factors(config, tensors, self._projections, self._dtype)
+        return factors if head is None else Classifier(factors, head.float())
 
 
 def read_factors(
@@ -132,8 +159,8 @@ def _scaling(config: Mapping[str, Any], module: str, rank: int) -> float:
     return float(alpha / rank**0.5 if config.get("use_rslora") else alpha / rank)
 
 
-def _bytes(kept: Factors | Tensor) -> int:
-    return kept.bytes if isinstance(kept, Factors) else kept.nbytes
+def _bytes(kept: Kept) -> int:
+    return kept.nbytes if isinstance(kept, Tensor) else kept.bytes
 
 
 def _does_not_load(adapter: Adapter, error: Exception) -> EngineError:

@@ -15,15 +15,16 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
 from bot.base import Base
-from bot.errors import NotAvailable
 from bot.types import Adapter, EngineState, Message, Mix, Piece, Sampling
 
 if TYPE_CHECKING:
     from bot.engine.local.model import Model
+    from bot.engine.local.reading import Reading
     from bot.engine.local.rows import Ticket
     from bot.engine.local.scheduler import Scheduler
 
 T = TypeVar("T")
+R = TypeVar("R", bound="Reading")
 
 
 class LocalEngine:
@@ -98,15 +99,20 @@ class LocalEngine:
         self._scheduler.ready(ticket, make_row(self._loaded(), messages, mix, sampling, seed, ticket))
 
     async def score(self, messages: Sequence[Message], reply: str, mix: Mix) -> list[float]:
-        from bot.engine.local.scoring import Scoring
+        from bot.engine.local.reading import Scoring
 
-        scoring = await asyncio.to_thread(lambda: Scoring(self._loaded(), messages, reply, mix))
-        while not await asyncio.wrap_future(self._submit(scoring.read)):
-            pass
-        return scoring.logprobs
+        return (await self._read(lambda: Scoring(self._loaded(), messages, reply, mix))).logprobs
 
     async def classify(self, text: str, adapter: Adapter) -> dict[str, float]:
-        raise NotAvailable("The local engine cannot classify yet.", "Classifier adapters come with the workshop.")
+        from bot.engine.local.reading import Classifying
+
+        return (await self._read(lambda: Classifying(self._loaded(), text, adapter))).labels
+
+    async def _read(self, make: Callable[[], R]) -> R:
+        reading = await asyncio.to_thread(make)
+        while not await asyncio.wrap_future(self._submit(reading.read)):
+            pass
+        return reading
 
     def count(self, messages: Sequence[Message], mix: Mix = Mix()) -> int:
         from bot.engine.local.encode import encode

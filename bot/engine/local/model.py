@@ -131,19 +131,27 @@ class Model:
 
     def forward(self, inputs: Mapping[str, Tensor], window: Window, stack: Stack | None, keep: int = 1) -> Tensor:
         """Logits (rows, keep, vocabulary) after the last positions."""
+        logits: Tensor = self._run(self._model, inputs, window, stack, logits_to_keep=keep).logits
+        return logits[:, -keep:]
+
+    def hidden(self, inputs: Mapping[str, Tensor], window: Window, stack: Stack | None) -> Tensor:
+        """What the output layer would be given: (rows, tokens, width)."""
+        hidden: Tensor = self._run(self._model.base_model, inputs, window, stack).last_hidden_state
+        return hidden
+
+    def _run(self, module: Any, inputs: Mapping[str, Tensor], window: Window, stack: Stack | None, **more: Any) -> Any:
         self._projections.stack = stack
         try:
-            logits: Tensor = self._model(
+            return module(
                 **inputs,
                 attention_mask=window.mask(),
                 position_ids=window.position_ids,
                 past_key_values=window,
                 use_cache=True,
-                logits_to_keep=keep,
-            ).logits
+                **more,
+            )
         finally:
             self._projections.clear()
-        return logits[:, -keep:]
 
     def _check(self, name: str, expected: Tensor) -> None:
         """Raises SettingsError where a batch over slots does not give what the base gives by itself."""
