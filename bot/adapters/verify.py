@@ -147,7 +147,7 @@ def _check_head(shape: list[int], labels: tuple[str, ...], base: Base) -> None:
     if len(set(labels)) < max(2, len(labels)):
         raise AdapterError(f"its card names the labels {list(labels)}.", "A classifier has two or more, each once.")
     if shape != [len(labels), width]:
-        raise AdapterError(f"its head {HEAD} has shape {shape}, not {len(labels)} labels × {width}.", "Train it on this base.")
+        raise AdapterError(f"its head has shape {shape}, not {len(labels)} labels × {width}.", "Train it on this base.")
 
 
 def _check_lora(weights: dict[str, list[int]], config: dict[str, Any], base: Base) -> None:

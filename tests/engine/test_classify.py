@@ -93,5 +93,5 @@ def test_a_classifier_that_calls_itself_a_lora_is_refused(tiny_base: Base, class
     shutil.copytree(classifier.path, folder)
     card = yaml.safe_load((folder / "card.yaml").read_text()) | {"method": "lora"}
     (folder / "card.yaml").write_text(yaml.safe_dump(card))
-    with pytest.raises(AdapterError, match="its card says lora, but adapter_config.json says classifier"):
+    with pytest.raises(AdapterError, match=r"its card says lora, but adapter_config\.json says classifier"):
         verify("intent", 1, folder, tiny_base)

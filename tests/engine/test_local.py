@@ -19,7 +19,7 @@ from bot.adapters.verify import verify
 from bot.base import Base
 from bot.engine.local.encode import encode
 from bot.engine.local.engine import LocalEngine
-from bot.errors import EngineError, InvalidMessage, NotAvailable, Overloaded
+from bot.errors import EngineError, InvalidMessage, Overloaded
 from bot.types import Adapter, Message, Mix, Piece, Sampling, TokenScore
 from tests.conftest import make_adapter
 

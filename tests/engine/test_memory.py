@@ -198,6 +198,47 @@ async def test_more_replies_than_rows_take_turns(tiny_base: Base) -> None:
     await engine.close()
 
 
+async def test_rows_wait_until_the_batch_has_memory_for_them_and_it_is_given_back(tiny_base: Base) -> None:
+    engine = LocalEngine(tiny_base, "float32")
+    expected = await said(engine, Mix())
+    model, scheduler, seen = engine._loaded(), engine._scheduler, []
+    scheduler._max_bytes = 2 * 128 * model.position_bytes
+    step = scheduler._step
+
+    def watched() -> None:
+        seen.append((len(scheduler._rows), scheduler._slots.bytes))
+        step()
+
+    scheduler._step = watched  # type: ignore[method-assign]
+    long = [Message("system", ROLE * 6), Message("user", "and now everything")]
+    assert engine.count(long) > 256, "more than the limit has room for, so it runs alone"
+    alone = [piece.text async for piece in engine.stream(long, Mix(), GREEDY, 0)]
+    assert {size for _, size in seen} == {512 * model.position_bytes}
+    seen.clear()
+
+    async def again() -> list[str]:
+        return [piece.text async for piece in engine.stream(long, Mix(), GREEDY, 0)]
+
+    *short, whole = await asyncio.gather(*(said(engine, Mix()) for _ in range(5)), again())
+    assert short == [expected] * 5
+    assert whole == alone
+    assert {rows for rows, _ in seen} == {1, 2}
+    assert all(size <= scheduler._max_bytes or rows == 1 for rows, size in seen)
+    await engine.close()
+
+
+def test_resized_slots_keep_what_they_hold() -> None:
+    slots = Slots(2, 4)
+    keys = torch.arange(16.0).view(2, 1, 4, 2)
+    slots.window([0, 0], 4).update(keys, keys + 1, 0)
+    slots.resize(1, 3)
+    assert slots.keys[0].equal(keys[:1, :, :3])
+    slots.resize(3, 5)
+    assert slots.values[0][:1, :, :3].equal(keys[:1, :, :3] + 1)
+    assert not slots.keys[0][1:].any()
+    assert slots.bytes == 2 * 3 * 5 * 2 * 4
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [

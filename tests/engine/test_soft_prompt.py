@@ -151,7 +151,7 @@ async def test_the_virtual_tokens_take_their_places_of_the_context(engine: Local
     assert [piece async for piece in engine.stream(full, Mix(), GREEDY, 0)]
     with pytest.raises(InvalidMessage, match=f"{engine.count(full, mix)} tokens.*reads 512"):
         await anext(engine.stream(full, mix, GREEDY, 0))
-    with pytest.raises(InvalidMessage, match="tokens to score"):
+    with pytest.raises(InvalidMessage, match="tokens to read"):
         await engine.score(full, "a", mix)
 
 

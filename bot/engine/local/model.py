@@ -18,7 +18,7 @@ from torch import Tensor
 from bot.base import Base
 from bot.engine.local.adapters import AdapterMemory
 from bot.engine.local.encode import encode
-from bot.engine.local.projections import Projections
+from bot.engine.local.projections import Product, Projections
 from bot.engine.local.slots import Slots, Window
 from bot.engine.local.stack import LoraMix, Stack
 from bot.errors import InvalidMessage, SettingsError
@@ -71,24 +71,29 @@ def load_base(base: Base, dtype: torch.dtype) -> PreTrainedModel:
 
 
 def choose_dtype(wanted: str) -> tuple[torch.dtype, str]:
-    """The precision to serve in, and why. `auto` times a small matrix product in both."""
+    """The precision to serve in, and why. `auto` times a step's products in both: eight rows, weights from memory."""
     if wanted != "auto":
         return (DTYPES | EXACT)[wanted], "set"
     seconds = {}
     for name, dtype in DTYPES.items():
-        a, b = torch.ones(64, 1024, dtype=dtype), torch.ones(1024, 1024, dtype=dtype)
-        a @ b
-        start = time.perf_counter()
-        for _ in range(20):
-            a @ b
-        seconds[name] = time.perf_counter() - start
+        x = torch.ones(8, 1024, dtype=dtype)
+        products = [Product(torch.ones(1024, 1024, dtype=dtype), None) for _ in range(24)]
+        tries = []
+        for _ in range(4):
+            start = time.perf_counter()
+            for product in products:
+                product(x)
+            tries.append(time.perf_counter() - start)
+        seconds[name] = min(tries)
     best = min(seconds, key=seconds.__getitem__)
     ratio = max(seconds.values()) / seconds[best]
     return DTYPES[best], f"a probe ran {ratio:.1f} times faster than in the other precision"
 
 
 class Model:
-    """`context` is the longest sequence in tokens."""
+    """`context` is the longest sequence in tokens, `position_bytes` what one position of one row takes."""
+
+    position_bytes: int
 
     def __init__(self, base: Base, dtype: str) -> None:
         self.dtype, self.dtype_reason = choose_dtype(dtype)
@@ -155,11 +160,12 @@ class Model:
 
     def _check(self, name: str, expected: Tensor) -> None:
         """Raises SettingsError where a batch over slots does not give what the base gives by itself."""
-        slots, ids = Slots(2, _TRIED.shape[1]), _TRIED
+        slots, ids = Slots(*_TRIED.shape), _TRIED
         try:
             window = slots.window([0, 0], ids.shape[1] - 1)
             self.forward({"input_ids": ids[:, :-1]}, window, None)
             logits = self.forward({"input_ids": ids[:, -1:]}, slots.window([ids.shape[1] - 1] * 2, 1), None)[:, 0]
+            self.position_bytes = slots.bytes // _TRIED.numel()
             far = float((logits.float() - expected.float()).abs().max() / expected.float().abs().max().clamp(min=1e-6))
             reason = "" if far < 0.1 else "its tokens would be others than alone"
         except (RuntimeError, AttributeError, TypeError, ValueError, IndexError, KeyError) as error:

@@ -25,11 +25,12 @@ _ROWS = 8
 
 
 class Product:
-    """x → x·Wᵀ + b for W (outs, in). In bfloat16 on a CPU the weights are laid out as oneDNN reads them fastest: a decoding
-    step is bound by memory, and its products take 0.4 to 0.75 of the time so."""
+    """x → x·Wᵀ + b for W (outs, in). On a CPU the weights are laid out as oneDNN reads them fastest: a decoding step is
+    bound by memory, and its products for eight rows take 0.4 to 0.75 of the time so."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        self._packed = weight.device.type == "cpu" and weight.dtype == torch.bfloat16 and torch._C._has_mkldnn
+        known = weight.dtype in (torch.bfloat16, torch.float32)
+        self._packed = weight.device.type == "cpu" and known and torch._C._has_mkldnn
         self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS) if self._packed else weight
         self._bias = bias
 

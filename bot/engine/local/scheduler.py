@@ -27,15 +27,16 @@ from bot.types import EngineState, Piece, Usage
 T = TypeVar("T")
 CHUNK = 256
 """Tokens of a prompt that are read between two steps of the batch."""
-_STEP = 128
-"""Positions are added to the batch's slots by this many."""
+_STEP, _SPARE = 128, 4
+"""Positions are added to the batch's slots by this many; they are given back when so many times what is needed is there."""
 
 
 class Scheduler:
-    """`max_rows` share a step, `max_queue` more may wait; one more is refused with Overloaded."""
+    """`max_rows` share a step, `max_queue` more may wait; one more is refused with Overloaded. The batch's keys and values
+    take at most `max_bytes`, or what a single row needs."""
 
-    def __init__(self, load: Callable[[], Model], max_queue: int, max_rows: int = 16) -> None:
-        self._load, self._max_queue, self._max_rows = load, max_queue, max_rows
+    def __init__(self, load: Callable[[], Model], max_queue: int, max_rows: int = 16, max_bytes: int = 2**31) -> None:
+        self._load, self._max_queue, self._max_rows, self._max_bytes = load, max_queue, max_rows, max_bytes
         self._calls: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._waiting: deque[Ticket] = deque()
         self._rows: list[Row] = []
@@ -154,9 +155,14 @@ class Scheduler:
             self._slots, self._stack, self._stacked = Slots(1, _STEP), None, ()
 
     def _next(self) -> Row | None:
-        """The row whose prompt is to be read, where the batch has room for it."""
-        rows = (ticket.row for ticket in self._waiting if ticket.row)
-        return next(rows, None) if len(self._rows) < self._max_rows else None
+        """The row whose prompt is to be read, where the batch has room for it. A long one that does not fit yet is not
+        overtaken: it would wait for ever."""
+        row = next((ticket.row for ticket in self._waiting if ticket.row), None)
+        if row is None or not self._rows:
+            return row
+        rows, positions = _extent([*self._rows, row])
+        fits = rows * positions * self._load().position_bytes <= self._max_bytes
+        return row if fits and len(self._rows) < self._max_rows else None
 
     def _advance(self, row: Row) -> None:
         """Read a chunk of a row's prompt; an error is the row's alone."""
@@ -210,9 +216,9 @@ class Scheduler:
 
     def _join(self, row: Row) -> None:
         assert row.own is not None
-        needed = -(-(row.prompt + row.room) // _STEP) * _STEP
-        # Rows by doubling: every growth copies what is there.
-        self._slots.grow(1 << len(self._rows).bit_length(), needed)
+        rows, positions = _extent([*self._rows, row])
+        if rows > self._slots.rows or positions > self._slots.positions:
+            self._slots.resize(rows, positions)
         self._slots.copy(len(self._rows), row.own, 0, row.prompt)
         row.own = None
         self._rows.append(row)
@@ -226,7 +232,11 @@ class Scheduler:
                 self._slots.copy(number, self._slots, len(self._rows), last.filled)
                 self._rows[number] = last
             self._slots.clear(len(self._rows))
-        if numbers:
+        if numbers and self._rows:
+            rows, positions = _extent(self._rows)
+            # Not sooner: resizing copies, and the next row may need the place again.
+            if rows * positions * _SPARE <= self._slots.rows * self._slots.positions:
+                self._slots.resize(rows, positions)
             self._gather()
 
     def _gather(self) -> None:
@@ -250,6 +260,11 @@ class Scheduler:
             if self._take(row, logits[number, 0], model):
                 over.append(number)
         self._leave(over)
+
+
+def _extent(rows: list[Row]) -> tuple[int, int]:
+    """Rows and positions of slots for these rows: rows by doubling, since a growth copies what is there."""
+    return 1 << (len(rows) - 1).bit_length(), -(-max(row.prompt + row.room for row in rows) // _STEP) * _STEP
 
 
 def _shut_down() -> EngineError:

@@ -1,7 +1,7 @@
 """Keys and values of many rows, each from position 0 of its own slot.
 
-Contract: `Slots` holds rows × positions for every layer and grows when asked; `window` is what a transformers model takes
-as its cache for one forward pass: it writes the new positions in place and shows views of what is visible, copying
+Contract: `Slots` holds rows × positions for every layer and is resized when asked; `window` is what a transformers model
+takes as its cache for one forward pass: it writes the new positions in place and shows views of what is visible, copying
 nothing. What a slot held before is never visible: a row sees the positions it has written.
 """
 
@@ -31,17 +31,13 @@ class Slots:
             kind[layer] = like.new_zeros(self.rows, like.shape[-3], self.positions, like.shape[-1])
         return kind[layer]
 
-    def grow(self, rows: int, positions: int) -> None:
-        """Room for at least so many rows and positions; what is there stays."""
-        rows, positions = max(rows, self.rows), max(positions, self.positions)
-        if (rows, positions) == (self.rows, self.positions):
-            return
-        grown: list[dict[int, Tensor]] = [{}, {}]
-        for kind, new in zip((self.keys, self.values), grown, strict=True):
+    def resize(self, rows: int, positions: int) -> None:
+        """So many rows and positions, no more and no fewer; what they hold stays."""
+        old_rows, old_positions = min(rows, self.rows), min(positions, self.positions)
+        for kind in (self.keys, self.values):
             for layer, old in kind.items():
-                new[layer] = old.new_zeros(rows, old.shape[1], positions, old.shape[3])
-                new[layer][: self.rows, :, : self.positions] = old
-        self.keys, self.values = grown
+                kind[layer] = old.new_zeros(rows, old.shape[1], positions, old.shape[3])
+                kind[layer][:old_rows, :, :old_positions] = old[:old_rows, :, :old_positions]
         self.rows, self.positions = rows, positions
 
     def copy(self, row: int, source: Slots, source_row: int, end: int) -> None:
