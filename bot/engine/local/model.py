@@ -18,6 +18,7 @@ from torch import Tensor
 from bot.base import Base
 from bot.engine.local.adapters import AdapterMemory
 from bot.engine.local.encode import encode
+from bot.engine.local.layers import replace_layers
 from bot.engine.local.projections import Product, Projections
 from bot.engine.local.slots import Slots, Window
 from bot.engine.local.stack import LoraMix, Stack
@@ -104,6 +105,7 @@ class Model:
             alone = self._model(input_ids=_TRIED, use_cache=False).logits[:, -1]
             self._projections = Projections(self._model)
             self._model.set_attn_implementation(_attention())
+            replace_layers(self._model, self._projections, attend)
             self._check(base.name, alone)
         self.adapters = AdapterMemory(self._projections, self.dtype)
         self.context = int(getattr(self._model.config.get_text_config(), "max_position_embeddings", 0) or 2**20)
@@ -149,7 +151,7 @@ class Model:
         try:
             return module(
                 **inputs,
-                attention_mask=window.mask(),
+                attention_mask=window.mask(self.dtype),
                 position_ids=window.position_ids,
                 past_key_values=window,
                 use_cache=True,

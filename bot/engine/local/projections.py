@@ -52,6 +52,10 @@ class Group:
     outputs: tuple[Tensor, ...] = ()
 
     @property
+    def size(self) -> int:
+        return len(self.widths)
+
+    @property
     def starts(self) -> tuple[int, ...]:
         """Where each layer's outputs begin."""
         return (0, *accumulate(self.widths))[:-1]
@@ -62,13 +66,13 @@ class Part(nn.Module):
 
     def __init__(self, owner: Projections, group: Group, place: int, old: nn.Linear) -> None:
         super().__init__()
-        self._owner, self._group, self._place = owner, group, place
+        self._owner, self.group, self._place = owner, group, place
         self.in_features, self.out_features = old.in_features, old.out_features
         self.weight = old.weight.new_empty(0)
         """Nothing but a type and a device, which some models ask for."""
 
     def forward(self, x: Tensor) -> Tensor:
-        group = self._group
+        group = self.group
         if group.input is not x:
             self._owner.compute(group, x)
         output = group.outputs[self._place]
@@ -124,12 +128,16 @@ class Projections:
         for group in self.groups:
             group.input, group.outputs = None, ()
 
-    def compute(self, group: Group, x: Tensor) -> None:
-        """The outputs of all layers of a group for x of shape (…, in), rows first."""
+    def product(self, group: Group, x: Tensor) -> Tensor:
+        """The outputs of all layers of a group, side by side, for x of shape (…, in), rows first."""
         y = group.product(x)
         if self.stack is not None:
             self.stack.add(group, x, y)
-        group.input, group.outputs = x, torch.split(y, list(group.widths), dim=-1)
+        return y
+
+    def compute(self, group: Group, x: Tensor) -> None:
+        """The same, kept for the layers that ask one after the other."""
+        group.input, group.outputs = x, torch.split(self.product(group, x), list(group.widths), dim=-1)
 
 
 def _siblings(model: Any, linears: Mapping[str, nn.Linear]) -> list[list[str]]:

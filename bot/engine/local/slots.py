@@ -66,11 +66,12 @@ class Window:
         self._slots, self._starts, self._tokens = slots, starts, tokens
         self.end = max(starts) + tokens
         self.position_ids = torch.tensor(starts)[:, None] + torch.arange(tokens)
-        self._rows = torch.arange(len(starts))[:, None]
+        self._places: dict[int, Tensor] = {}
 
-    def mask(self) -> Tensor:
-        """(rows, 1, tokens, positions): true where a token sees a position."""
-        return (torch.arange(self.end) <= self.position_ids[:, :, None])[:, None]
+    def mask(self, dtype: torch.dtype) -> Tensor:
+        """(rows, 1, tokens, positions), what is added to a score: 0 where a token sees a position."""
+        hidden = torch.arange(self.end) > self.position_ids[:, :, None]
+        return torch.zeros(hidden.shape, dtype=dtype).masked_fill_(hidden, -torch.inf)[:, None]
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         return self.end - self._tokens
@@ -83,7 +84,14 @@ class Window:
             places = slice(self._starts[0], self._starts[0] + self._tokens)
             keys[0, :, places], values[0, :, places] = k[0], v[0]
         else:
-            keys[self._rows, :, self.position_ids] = k.transpose(1, 2)
-            values[self._rows, :, self.position_ids] = v.transpose(1, 2)
+            for kept, new in ((keys, k), (values, v)):
+                kept.view(-1, new.shape[-1]).index_copy_(0, self._where(new.shape[1]), new.reshape(-1, new.shape[-1]))
         rows = len(self._starts)
         return keys[:rows, :, : self.end], values[:rows, :, : self.end]
+
+    def _where(self, heads: int) -> Tensor:
+        """Where (row, head, token) stand in the slots, seen as one list of positions."""
+        if heads not in self._places:
+            rows = torch.arange(len(self._starts))[:, None] * heads + torch.arange(heads)
+            self._places[heads] = (rows[:, :, None] * self._slots.positions + self.position_ids[:, None]).flatten()
+        return self._places[heads]

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from bot.engine.local.projections import Group
@@ -23,7 +22,7 @@ class Factors:
     """One LoRA's tensors, grouped as the base's projections are, its scaling multiplied into B."""
 
     a: Mapping[int, Tensor]
-    """Group → (columns, in): the A's of the group's layers, one under the other."""
+    """Group → (in, columns): the A's of the group's layers side by side, turned so that a product reads them in order."""
     b: Mapping[tuple[int, int], Tensor]
     """(group, place) → (rank, out)."""
     ranks: Mapping[int, tuple[int, ...]]
@@ -57,13 +56,13 @@ class Stack:
                 ranks = lora.ranks[group]
                 if ranks[place]:
                     start = sum(ranks[:place])
-                    pieces.append(lora.a[group][start : start + ranks[place]])
+                    pieces.append(lora.a[group][:, start : start + ranks[place]])
                     owners += [number] * ranks[place]
                     chosen.append(lora.b[group, place])
             if chosen:
                 spans.append((place, first, len(owners)))
                 self._b[group, place] = chosen[0] if len(chosen) == 1 else torch.cat(chosen)
-        self._a[group] = loras[0][1].a[group] if len(loras) == 1 else torch.cat(pieces)
+        self._a[group] = loras[0][1].a[group] if len(loras) == 1 else torch.cat(pieces, 1)
         self._spans[group], self._owners[group] = tuple(spans), tuple(owners)
 
     def weigh(self, weights: Tensor) -> None:
@@ -80,7 +79,7 @@ class Stack:
         a = self._a.get(group.number)
         if a is None:
             return
-        columns = F.linear(x.reshape(self._rows, -1, x.shape[-1]), a)
+        columns = (x.view(-1, x.shape[-1]) @ a).view(self._rows, -1, a.shape[1])
         owners = self._owners[group.number]
         if self._weighted:
             columns = (columns * self._weights[owners]).to(columns.dtype)

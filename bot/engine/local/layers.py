@@ -1,0 +1,98 @@
+"""Decoder layers of the Llama family (Llama, Qwen2, Mistral) with a third of the operations.
+
+Contract: `replace_layers` puts a `Layer` where each decoder layer of a known kind stood; what it computes is the same, in
+another order of rounding. On a CPU one row's step is some forty small operations a layer, which take as long as reading the
+weights does: here they are sixteen. A model of another kind is left as it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bot.engine.local.projections import Part, Projections
+
+KINDS = {"LlamaDecoderLayer", "Qwen2DecoderLayer", "MistralDecoderLayer"}
+"""Layers that are a normalisation, rotary attention, a normalisation and a gated product, each added to its input."""
+_GROUPS = (("q_proj", "k_proj", "v_proj"), ("o_proj",), ("gate_proj", "up_proj"), ("down_proj",))
+
+
+def replace_layers(model: Any, projections: Projections, attention: Any) -> None:
+    """`attention` is called as transformers calls its own."""
+    body = model.base_model
+    layers = getattr(body, "layers", ())
+    if layers and all(_known(layer) for layer in layers):
+        for number, old in enumerate(layers):
+            layers[number] = Layer(old, projections, attention)
+        body.rotary_emb = Turns(body.rotary_emb)
+
+
+def _known(layer: Any) -> bool:
+    if type(layer).__name__ not in KINDS or layer.self_attn.config.hidden_act != "silu":
+        return False
+    parts = [[getattr(half, name) for name in names] for half, names in _halves(layer)]
+    # Not where a layer is quantised, say, and so was left as it is.
+    return all(type(part) is Part and part.group.size == len(group) for group in parts for part in group)
+
+
+def _halves(layer: Any) -> list[tuple[Any, tuple[str, ...]]]:
+    return [(layer.self_attn if n < 2 else layer.mlp, names) for n, names in enumerate(_GROUPS)]
+
+
+class Turns(nn.Module):
+    """Stands where the rotary embedding stood: cosines, and sines with the sign that turning by a half asks for, each
+    (rows, tokens, 1, width) so that queries and keys are turned in one go."""
+
+    def __init__(self, old: nn.Module) -> None:
+        super().__init__()
+        self._old = old
+
+    def forward(self, x: Tensor, position_ids: Tensor, *more: Any) -> tuple[Tensor, Tensor]:
+        cos, sin = self._old(x, position_ids, *more)
+        sin[..., : sin.shape[-1] // 2] *= -1
+        return cos.unsqueeze(2), sin.unsqueeze(2)
+
+
+class Layer(nn.Module):
+    """Stands where a decoder layer stood."""
+
+    def __init__(self, old: Any, projections: Projections, attention: Any) -> None:
+        super().__init__()
+        self._projections, self._attention = projections, attention
+        self._into, self._ahead, self._gated, self._down = (getattr(half, names[0]).group for half, names in _halves(old))
+        self._norms = old.input_layernorm, old.post_attention_layernorm
+        self._old = old.self_attn
+        self._width = old.self_attn.head_dim
+        asking, keys, _ = self._into.widths
+        self._asking, self._turned = asking // self._width, (asking + keys) // self._width
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        *,
+        position_embeddings: tuple[Tensor, Tensor],
+        past_key_values: Any,
+        **_: Any,
+    ) -> Tensor:
+        product, x = self._projections.product, hidden_states
+        heads = product(self._into, _normed(x, self._norms[0])).view(*x.shape[:2], -1, self._width)
+        cos, sin = position_embeddings
+        plain = heads[:, :, : self._turned]
+        turned = torch.addcmul(plain * cos, plain.roll(self._width // 2, -1), sin)
+        q, k, v = turned[:, :, : self._asking], turned[:, :, self._asking :], heads[:, :, self._turned :]
+        k, v = past_key_values.update(k.transpose(1, 2), v.transpose(1, 2), self._old.layer_idx)
+        seen, _weights = self._attention(self._old, q.transpose(1, 2), k, v, attention_mask, scaling=self._old.scaling)
+        x = product(self._ahead, seen.flatten(2)).add_(x)
+        gate, up = product(self._gated, _normed(x, self._norms[1])).chunk(2, -1)
+        return product(self._down, F.silu(gate).mul_(up)).add_(x)
+
+
+def _normed(x: Tensor, norm: Any) -> Tensor:
+    # transformers rounds to float32 here whatever the model is in; for float64, which tests compare in, so must we.
+    if x.dtype == torch.float64:
+        return norm(x)  # type: ignore[no-any-return]
+    return F.rms_norm(x, (x.shape[-1],), norm.weight, norm.variance_epsilon)
