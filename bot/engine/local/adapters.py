@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bot.engine.local.factors import Factors
 from bot.engine.local.projections import Projections
-from bot.engine.local.stack import Factors
 from bot.errors import AdapterError, EngineError
 from bot.types import Adapter
 

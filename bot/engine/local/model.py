@@ -18,10 +18,11 @@ from torch import Tensor
 from bot.base import Base
 from bot.engine.local.adapters import AdapterMemory
 from bot.engine.local.encode import encode
+from bot.engine.local.factors import Factors, mixed
 from bot.engine.local.layers import replace_layers
 from bot.engine.local.projections import Product, Projections
 from bot.engine.local.slots import Slots, Window
-from bot.engine.local.stack import LoraMix, Stack
+from bot.engine.local.stack import Adders
 from bot.errors import InvalidMessage, SettingsError
 from bot.limits import check_mix
 from bot.types import Message, Mix
@@ -123,11 +124,12 @@ class Model:
             )
         return ids
 
-    def parts(self, mix: Mix) -> tuple[LoraMix, Tensor | None]:
-        """A mix's tensors: its LoRAs, and its soft prompt's embeddings. Not for the model's thread: it may read files."""
+    def parts(self, mix: Mix) -> tuple[Factors | None, Tensor | None]:
+        """A mix's tensors: its LoRAs' factors, and its soft prompt's embeddings. Not for the model's thread: it may read
+        files."""
         soft = check_mix(mix).soft_prompt
-        loras = [(adapter.hash, self.adapters.lora(adapter), weight) for adapter, weight in mix.loras]
-        return loras, self.adapters.soft_prompt(soft) if soft else None
+        loras = [(self.adapters.lora(adapter), weight) for adapter, weight in mix.loras]
+        return mixed(loras), self.adapters.soft_prompt(soft) if soft else None
 
     def inputs(self, ids: Sequence[int], virtual: Tensor | None, start: int, end: int) -> dict[str, Tensor]:
         """What stands at positions start … end of a prompt: ids, or embeddings where a soft prompt comes first."""
@@ -136,17 +138,17 @@ class Model:
         embedded = self._model.get_input_embeddings()(torch.tensor([ids]))
         return {"inputs_embeds": torch.cat((virtual.to(embedded.dtype), embedded), dim=1)[:, start:end]}
 
-    def forward(self, inputs: Mapping[str, Tensor], window: Window, stack: Stack | None, keep: int = 1) -> Tensor:
+    def forward(self, inputs: Mapping[str, Tensor], window: Window, stack: Adders | None, keep: int = 1) -> Tensor:
         """Logits (rows, keep, vocabulary) after the last positions."""
         logits: Tensor = self._run(self._model, inputs, window, stack, logits_to_keep=keep).logits
         return logits[:, -keep:]
 
-    def hidden(self, inputs: Mapping[str, Tensor], window: Window, stack: Stack | None) -> Tensor:
+    def hidden(self, inputs: Mapping[str, Tensor], window: Window, stack: Adders | None) -> Tensor:
         """What the output layer would be given: (rows, tokens, width)."""
         hidden: Tensor = self._run(self._model.base_model, inputs, window, stack).last_hidden_state
         return hidden
 
-    def _run(self, module: Any, inputs: Mapping[str, Tensor], window: Window, stack: Stack | None, **more: Any) -> Any:
+    def _run(self, module: Any, inputs: Mapping[str, Tensor], window: Window, stack: Adders | None, **more: Any) -> Any:
         self._projections.stack = stack
         try:
             return module(

@@ -8,7 +8,7 @@ next forward passes add; only the model's thread sets it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from bot.engine.local.stack import Stack
+    from bot.engine.local.stack import Adders
 
 
 _ROWS = 8
@@ -50,15 +50,15 @@ class Group:
     widths: tuple[int, ...]
     input: Tensor | None = None
     outputs: tuple[Tensor, ...] = ()
+    starts: tuple[int, ...] = field(init=False)
+    """Where each layer's outputs begin."""
+
+    def __post_init__(self) -> None:
+        self.starts = (0, *accumulate(self.widths))[:-1]
 
     @property
     def size(self) -> int:
         return len(self.widths)
-
-    @property
-    def starts(self) -> tuple[int, ...]:
-        """Where each layer's outputs begin."""
-        return (0, *accumulate(self.widths))[:-1]
 
 
 class Part(nn.Module):
@@ -97,7 +97,7 @@ class Projections:
     """`places` tells for every replaced layer, by its name in the model, its group and its place there."""
 
     def __init__(self, model: Any) -> None:
-        self.stack: Stack | None = None
+        self.stack: Adders | None = None
         self.groups: list[Group] = []
         self.places: dict[str, tuple[int, int]] = {}
         head = model.get_output_embeddings()

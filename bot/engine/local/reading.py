@@ -13,34 +13,36 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bot.engine.local.encode import encode, encode_supervised
+from bot.engine.local.factors import Factors
 from bot.engine.local.model import Model
 from bot.engine.local.scheduler import CHUNK
 from bot.engine.local.slots import Slots, Window
-from bot.engine.local.stack import LoraMix, Stack, stack_of
+from bot.engine.local.stack import Adders, Shared
 from bot.errors import InvalidMessage
 from bot.types import Adapter, Message, Mix
 
 
 class Reading:
-    """`ids` under some LoRAs, after a soft prompt where there is one."""
+    """`ids` under a mix, after a soft prompt where there is one."""
 
-    def __init__(self, model: Model, ids: Sequence[int], loras: LoraMix, virtual: Tensor | None = None) -> None:
+    def __init__(self, model: Model, ids: Sequence[int], factors: Factors | None, virtual: Tensor | None = None) -> None:
         self._model, self._ids, self._virtual = model, ids, virtual
         self._before = 0 if virtual is None else virtual.shape[1]
         self._end = self._before + len(ids)
         if self._end > model.context:
             raise InvalidMessage(f"{self._end:,} tokens to read; this base reads {model.context:,}.", "Shorten the text.")
-        self._stack, self._slots, self._filled = stack_of([loras], model.dtype), Slots(1, self._end), 0
+        self._added = Shared(factors) if factors else None
+        self._slots, self._filled = Slots(1, self._end), 0
 
     def read(self) -> bool:
         """The next chunk; True when all was read."""
         start, end = self._filled, min(self._filled + CHUNK, self._end)
         inputs = self._model.inputs(self._ids, self._virtual, start, end)
-        self._take(inputs, self._slots.window([start], end - start), self._stack)
+        self._take(inputs, self._slots.window([start], end - start), self._added)
         self._filled = end
         return end == self._end
 
-    def _take(self, inputs: Mapping[str, Tensor], window: Window, stack: Stack | None) -> None:
+    def _take(self, inputs: Mapping[str, Tensor], window: Window, added: Adders | None) -> None:
         """Run the model over a chunk, the window's, and keep what is wanted of it."""
         raise NotImplementedError
 
@@ -55,11 +57,11 @@ class Scoring(Reading):
         self.logprobs: list[float] = []
         """Of each token of the reply and its end, as far as it was read."""
 
-    def _take(self, inputs: Mapping[str, Tensor], window: Window, stack: Stack | None) -> None:
+    def _take(self, inputs: Mapping[str, Tensor], window: Window, added: Adders | None) -> None:
         end = window.end
         # The logits at one place are about the token at the next.
         keep = max(1, end - max(self._filled, self._start - 1))
-        logits = self._model.forward(inputs, window, stack, keep)[0]
+        logits = self._model.forward(inputs, window, added, keep)[0]
         following = range(end - keep + 1, end + 1)
         places = [p for p in following if self._start <= p < self._end and self._said[p - self._before]]
         if places:
@@ -73,13 +75,13 @@ class Classifying(Reading):
 
     def __init__(self, model: Model, text: str, adapter: Adapter) -> None:
         classifier = model.adapters.classifier(adapter)
-        super().__init__(model, encode(model.tokenizer, [Message("user", text)]), [(adapter.hash, classifier.factors, 1.0)])
+        super().__init__(model, encode(model.tokenizer, [Message("user", text)]), classifier.factors)
         self._head, self._names = classifier.head, adapter.labels
         self.labels: dict[str, float] = {}
         """The probability of each, once all was read."""
 
-    def _take(self, inputs: Mapping[str, Tensor], window: Window, stack: Stack | None) -> None:
-        hidden = self._model.hidden(inputs, window, stack)[0, -1]
+    def _take(self, inputs: Mapping[str, Tensor], window: Window, added: Adders | None) -> None:
+        hidden = self._model.hidden(inputs, window, added)[0, -1]
         if window.end == self._end:
             shares = F.linear(hidden.float(), self._head).softmax(-1).tolist()
             self.labels = dict(zip(self._names, shares, strict=True))

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from bot.engine.local.factors import Factors
 from bot.engine.local.model import Model
 from bot.engine.local.sampling import Picker, Scores, TextStream, finish
 from bot.engine.local.slots import Slots
-from bot.engine.local.stack import LoraMix
 from bot.types import Message, Mix, Piece, Sampling, Usage
 
 
@@ -36,7 +36,7 @@ class Row:
 
     ids: list[int]
     key: str
-    loras: LoraMix
+    factors: Factors | None
     virtual: Tensor | None
     picker: Picker
     text: TextStream
@@ -90,8 +90,8 @@ def make_row(
 ) -> Row:
     """The row of a ticket, its adapters in memory. Not for the model's thread: it may read files."""
     ids = model.encode(messages, mix)
-    loras, virtual = model.parts(mix)
+    factors, virtual = model.parts(mix)
     picker, text = Picker(sampling, seed, model.end_ids), TextStream(model.tokenizer, sampling.stop)
     room = min(sampling.max_tokens, model.context - mix.virtual_tokens - len(ids))
     scores = None if sampling.logprobs is None else Scores(model.tokenizer, sampling.logprobs)
-    return Row(ids, mix.hash, loras, virtual, picker, text, room, ticket, scores)
+    return Row(ids, mix.hash, factors, virtual, picker, text, room, ticket, scores)

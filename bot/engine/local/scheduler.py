@@ -20,7 +20,7 @@ from bot.engine.local.model import Model
 from bot.engine.local.prefixes import Prefixes
 from bot.engine.local.rows import Row, Ticket
 from bot.engine.local.slots import Slots
-from bot.engine.local.stack import Stack, stack_of, wanted, weights_of
+from bot.engine.local.stack import Adders, Shared, Stack, stack_of
 from bot.errors import EngineError, Overloaded
 from bot.types import EngineState, Piece, Usage
 
@@ -41,8 +41,9 @@ class Scheduler:
         self._waiting: deque[Ticket] = deque()
         self._rows: list[Row] = []
         self._slots = Slots(1, _STEP)
-        self._stack: Stack | None = None
-        self._stacked: tuple[str, ...] = ()
+        self._stack = Stack()
+        self._added: Adders | None = None
+        """What the batch's rows add to the base's products."""
         self._prefixes = Prefixes()
         self._wake = threading.Condition()
         self._closing = False
@@ -97,7 +98,8 @@ class Scheduler:
         for _, future in calls:
             if future.set_running_or_notify_cancel():
                 future.set_exception(_shut_down())
-        self._rows, self._slots, self._stack, self._prefixes = [], Slots(1, _STEP), None, Prefixes()
+        self._rows, self._prefixes = [], Prefixes()
+        self._empty()
 
     def leave(self, ticket: Ticket) -> None:
         """Nobody wants the rest: a place in the queue is free at once, a row in the batch before the next step."""
@@ -134,7 +136,8 @@ class Scheduler:
         """After a fault that is no row's own, such as memory that is not there: every row is told, the thread goes on."""
         for row in self._rows:
             row.ticket.send(error)
-        self._rows, self._slots, self._stack, self._stacked = [], Slots(1, _STEP), None, ()
+        self._rows = []
+        self._empty()
 
     def _turn(self) -> None:
         self._drop_cancelled()
@@ -152,7 +155,7 @@ class Scheduler:
         if row:
             self._advance(row)
         if not self._rows:
-            self._slots, self._stack, self._stacked = Slots(1, _STEP), None, ()
+            self._empty()
 
     def _next(self) -> Row | None:
         """The row whose prompt is to be read, where the batch has room for it. A long one that does not fit yet is not
@@ -202,7 +205,7 @@ class Scheduler:
         end = min(row.filled + CHUNK, row.prompt)
         window = row.own.window([row.filled], end - row.filled)
         inputs = model.inputs(row.ids, row.virtual, row.filled, end)
-        logits = model.forward(inputs, window, stack_of([row.loras], model.dtype))
+        logits = model.forward(inputs, window, Shared(row.factors) if row.factors else None)
         row.filled = end
         if end < row.prompt:
             return
@@ -240,20 +243,19 @@ class Scheduler:
             self._gather()
 
     def _gather(self) -> None:
-        """The batch's LoRAs side by side; copied only where they are others than before."""
-        mixes, dtype = [row.loras for row in self._rows], self._load().dtype
-        hashes = wanted(mixes)
-        if hashes == self._stacked and self._stack:
-            self._stack.weigh(weights_of(mixes, dtype))
-        else:
-            self._stack, self._stacked = stack_of(mixes, dtype), hashes
+        """What the batch's rows add."""
+        self._added = stack_of([row.factors for row in self._rows], self._stack)
+
+    def _empty(self) -> None:
+        """Nothing is kept for a batch of none."""
+        self._slots, self._stack, self._added = Slots(1, _STEP), Stack(), None
 
     def _step(self) -> None:
         """One token for every row of the batch."""
         model = self._load()
         tokens = torch.tensor([[row.picker.tokens[-1]] for row in self._rows])
         window = self._slots.window([row.filled for row in self._rows], 1)
-        logits = model.forward({"input_ids": tokens}, window, self._stack)
+        logits = model.forward({"input_ids": tokens}, window, self._added)
         over = []
         for number, row in enumerate(self._rows):
             row.filled += 1

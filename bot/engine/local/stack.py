@@ -1,117 +1,130 @@
-"""Low-rank products for a batch in which every row has its own mix of LoRAs.
+"""Low-rank products for a batch in which every row has its own mix.
 
-Contract: a `Stack` holds the LoRAs of a batch side by side. One product with all their A's gives every row the columns
-of all of them; a mask keeps a row's own at their weights; one product a layer with the B's adds the result. Other rows'
-columns are exactly zero, so any ranks and weights mix exactly. Gathered when the batch's LoRAs change, never per step; a
-batch with one LoRA uses its tensors as they are.
+Contract: `Shared` adds one mix's product to all rows; `Stack` holds a copy of every row's factors side by side, so that one
+batched product for each half gives a row its own and nothing of another's. What a row brings is copied when it joins,
+never per step; ranks below the largest are filled up with zeros, so any ranks stand together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import cache
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from bot.engine.local.factors import Factors
 from bot.engine.local.projections import Group
 
+_SPARE = 2
+"""Columns are given back when so many times what is needed is there."""
 
-@dataclass(frozen=True, eq=False)
-class Factors:
-    """One LoRA's tensors, grouped as the base's projections are, its scaling multiplied into B."""
 
-    a: Mapping[int, Tensor]
-    """Group → (in, columns): the A's of the group's layers side by side, turned so that a product reads them in order."""
-    b: Mapping[tuple[int, int], Tensor]
-    """(group, place) → (rank, out)."""
-    ranks: Mapping[int, tuple[int, ...]]
-    """Group → rank at each place, 0 where the LoRA leaves that layer alone."""
+class Adders(Protocol):
+    """What is added to the base's products."""
 
-    @property
-    def bytes(self) -> int:
-        return sum(tensor.nbytes for tensor in (*self.a.values(), *self.b.values()))
+    def add(self, group: Group, x: Tensor, y: Tensor) -> None:
+        """y += what the mixes make of x; shapes (rows, tokens, in) and (rows, tokens, the group's outs)."""
+        ...
+
+
+class Shared:
+    """Every row has the same mix."""
+
+    def __init__(self, factors: Factors) -> None:
+        self._b = factors.b
+        self._a = {group: (a, _spans(factors.ranks[group])) for group, a in factors.a.items()}
+
+    def add(self, group: Group, x: Tensor, y: Tensor) -> None:
+        if group.number not in self._a:
+            return
+        a, spans = self._a[group.number]
+        columns, out = x.reshape(-1, x.shape[-1]) @ a, y.view(-1, y.shape[-1])
+        for place, first, rank in spans:
+            layer = out.narrow(1, group.starts[place], group.widths[place])
+            layer.addmm_(columns.narrow(1, first, rank), self._b[group.number, place])
 
 
 class Stack:
-    """`weights` is (rows, LoRAs)."""
+    """Rows 0 … n of a batch, each with its own mix or none."""
 
-    def __init__(self, loras: Sequence[Factors], weights: Tensor) -> None:
+    def __init__(self) -> None:
+        self._rows = self._room = 0
+        self._held: list[Factors | None] = []
+        self._ranks: dict[int, tuple[int, ...]] = {}
         self._a: dict[int, Tensor] = {}
         self._b: dict[tuple[int, int], Tensor] = {}
-        self._spans: dict[int, tuple[tuple[int, int, int], ...]] = {}
-        self._owners: dict[int, tuple[int, ...]] = {}
-        for group in sorted({group for lora in loras for group in lora.a}):
-            self._gather(group, [(place, lora) for place, lora in enumerate(loras) if group in lora.a])
-        self.weigh(weights)
 
-    def _gather(self, group: int, loras: Sequence[tuple[int, Factors]]) -> None:
-        """Columns in the order of layers, and of LoRAs within a layer, so that every layer's are one slice."""
-        pieces: list[Tensor] = []
-        owners: list[int] = []
-        spans = []
-        for place in range(len(loras[0][1].ranks[group])):
-            first, chosen = len(owners), []
-            for number, lora in loras:
-                ranks = lora.ranks[group]
-                if ranks[place]:
-                    start = sum(ranks[:place])
-                    pieces.append(lora.a[group][:, start : start + ranks[place]])
-                    owners += [number] * ranks[place]
-                    chosen.append(lora.b[group, place])
-            if chosen:
-                spans.append((place, first, len(owners)))
-                self._b[group, place] = chosen[0] if len(chosen) == 1 else torch.cat(chosen)
-        self._a[group] = loras[0][1].a[group] if len(loras) == 1 else torch.cat(pieces, 1)
-        self._spans[group], self._owners[group] = tuple(spans), tuple(owners)
+    def hold(self, rows: Sequence[Factors | None]) -> None:
+        """These are the rows from now on; only those that are others than before are copied."""
+        self._rows = len(rows)
+        ranks = _largest(rows)
+        fits = all(group in self._ranks and all(map(int.__ge__, self._ranks[group], own)) for group, own in ranks.items())
+        if self._rows > self._room or not fits or _columns(ranks) * _SPARE <= _columns(self._ranks):
+            self._make(rows, ranks)
+        del self._held[self._rows :]
+        for row, factors in enumerate(rows):
+            if row == len(self._held) or factors is not self._held[row]:
+                self._put(row, factors)
+                self._held[row : row + 1] = [factors]
 
-    def weigh(self, weights: Tensor) -> None:
-        """Other rows, or other weights, over the same LoRAs."""
-        self._rows = weights.shape[0]
-        self._shared = bool((weights == 1).all())
-        self._weighted = not bool(((weights == 0) | (weights == 1)).all())
-        columns = {owners: torch.tensor(owners, device=weights.device) for owners in set(self._owners.values())}
-        self._weights = {owners: weights[:, places].unsqueeze(1) for owners, places in columns.items()}
-        self._others = {owners: mine == 0 for owners, mine in self._weights.items()}
+    def _make(self, rows: Sequence[Factors | None], ranks: dict[int, tuple[int, ...]]) -> None:
+        """Room for these ranks; for rows by doubling, since everybody is copied again."""
+        self._room, self._held, self._ranks = 1 << (self._rows - 1).bit_length(), [], ranks
+        self._a, self._b = {}, {}
+        for factors in filter(None, rows):
+            for group, a in factors.a.items():
+                if group not in self._a:
+                    self._a[group] = a.new_zeros(self._room, a.shape[0], sum(ranks[group]))
+            for (group, place), b in factors.b.items():
+                if (group, place) not in self._b:
+                    self._b[group, place] = b.new_zeros(self._room, ranks[group][place], b.shape[1])
+
+    def _put(self, row: int, factors: Factors | None) -> None:
+        for group, a in self._a.items():
+            # Zeros beyond a row's own columns; what is left of another's B then counts for nothing.
+            a[row] = 0
+            if factors and group in factors.a:
+                for place, first, _ in _spans(self._ranks[group]):
+                    if rank := factors.ranks[group][place]:
+                        a[row, :, first : first + rank] = factors.columns(group, place)
+                        self._b[group, place][row, :rank] = factors.b[group, place]
 
     def add(self, group: Group, x: Tensor, y: Tensor) -> None:
-        """y += what the LoRAs make of x; shapes (…, in) and (…, the group's outs), rows first."""
         a = self._a.get(group.number)
         if a is None:
             return
-        columns = (x.view(-1, x.shape[-1]) @ a).view(self._rows, -1, a.shape[1])
-        owners = self._owners[group.number]
-        if self._weighted:
-            columns = (columns * self._weights[owners]).to(columns.dtype)
-        if not self._shared:
-            # Not by weights of 0: what another row's LoRA overflowed to must not become this row's NaN.
-            columns.masked_fill_(self._others[owners], 0)
-        flat, out, starts = columns.flatten(0, 1), y.view(-1, y.shape[-1]), group.starts
-        for place, first, last in self._spans[group.number]:
-            layer = out[:, starts[place] : starts[place] + group.widths[place]]
-            layer.addmm_(flat[:, first:last], self._b[group.number, place])
+        rows = self._rows
+        columns = torch.bmm(x.reshape(rows, -1, x.shape[-1]), a[:rows])
+        out = y.view(rows, -1, y.shape[-1])
+        for place, first, rank in _spans(self._ranks[group.number]):
+            added = torch.bmm(columns.narrow(2, first, rank), self._b[group.number, place][:rows])
+            out.narrow(2, group.starts[place], group.widths[place]).add_(added)
 
 
-LoraMix = Sequence[tuple[str, Factors, float]]
-"""One row's LoRAs: content hash, tensors, weight."""
+@cache
+def _spans(ranks: tuple[int, ...]) -> tuple[tuple[int, int, int], ...]:
+    """(place, first column, columns) of every layer of a group that something is added to."""
+    return tuple((place, sum(ranks[:place]), rank) for place, rank in enumerate(ranks) if rank)
 
 
-def wanted(mixes: Sequence[LoraMix]) -> tuple[str, ...]:
-    """The content hashes of all LoRAs of some rows, in the order in which a stack of them holds them."""
-    return tuple(sorted({name for mix in mixes for name, _, _ in mix}))
+def _largest(rows: Sequence[Factors | None]) -> dict[int, tuple[int, ...]]:
+    """The largest rank at every place of every group."""
+    ranks: dict[int, tuple[int, ...]] = {}
+    for factors in filter(None, rows):
+        for group, own in factors.ranks.items():
+            ranks[group] = tuple(map(max, ranks.get(group, own), own))
+    return ranks
 
 
-def weights_of(mixes: Sequence[LoraMix], dtype: torch.dtype) -> Tensor:
-    """(rows, LoRAs), never rounded to bfloat16: 0.7 would become 0.703."""
-    hashes = wanted(mixes)
-    weights = torch.zeros(len(mixes), len(hashes), dtype=torch.promote_types(dtype, torch.float32))
-    for number, mix in enumerate(mixes):
-        for name, _, weight in mix:
-            weights[number, hashes.index(name)] += weight
-    return weights
+def _columns(ranks: Mapping[int, tuple[int, ...]]) -> int:
+    return sum(map(sum, ranks.values()))
 
 
-def stack_of(mixes: Sequence[LoraMix], dtype: torch.dtype) -> Stack | None:
-    """The stack that these rows need; None where no row has a LoRA."""
-    factors = {name: lora for mix in mixes for name, lora, _ in mix}
-    return Stack([factors[name] for name in wanted(mixes)], weights_of(mixes, dtype)) if factors else None
+def stack_of(rows: Sequence[Factors | None], stack: Stack) -> Adders | None:
+    """What these rows add: nothing, one mix for all, or `stack`, which is made to hold them."""
+    if all(factors is rows[0] for factors in rows):
+        return Shared(rows[0]) if rows[0] else None
+    stack.hold(rows)
+    return stack
