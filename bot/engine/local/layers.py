@@ -64,6 +64,8 @@ class Layer(nn.Module):
         self._projections, self._attention = projections, attention
         self._into, self._ahead, self._gated, self._down = (getattr(half, names[0]).group for half, names in _halves(old))
         self._norms = old.input_layernorm, old.post_attention_layernorm
+        for norm in self._norms:
+            norm.epsilon = torch.full((1,), norm.variance_epsilon, device=norm.weight.device)
         self._old = old.self_attn
         self._width = old.self_attn.head_dim
         asking, keys, _ = self._into.widths
@@ -82,7 +84,8 @@ class Layer(nn.Module):
         heads = product(self._into, _normed(x, self._norms[0])).view(*x.shape[:2], -1, self._width)
         cos, sin = position_embeddings
         plain = heads[:, :, : self._turned]
-        turned = torch.addcmul(plain * cos, plain.roll(self._width // 2, -1), sin)
+        one, other = plain.chunk(2, -1)
+        turned = torch.addcmul(plain * cos, torch.cat((other, one), -1), sin)
         q, k, v = turned[:, :, : self._asking], turned[:, :, self._asking :], heads[:, :, self._turned :]
         k, v = past_key_values.update(k.transpose(1, 2), v.transpose(1, 2), self._old.layer_idx)
         seen, _weights = self._attention(self._old, q.transpose(1, 2), k, v, attention_mask, scaling=self._old.scaling)
@@ -95,4 +98,7 @@ def _normed(x: Tensor, norm: Any) -> Tensor:
     # transformers rounds to float32 here whatever the model is in; for float64, which tests compare in, so must we.
     if x.dtype == torch.float64:
         return norm(x)  # type: ignore[no-any-return]
-    return F.rms_norm(x, (x.shape[-1],), norm.weight, norm.variance_epsilon)
+    # Half the operations of torch's own on a CPU: it squares, averages, adds, and so on, each by itself.
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+    scale = torch.addcmul(norm.epsilon, length, length, value=1 / x.shape[-1]).rsqrt_()
+    return (x * scale).to(x.dtype).mul_(norm.weight)

@@ -64,9 +64,9 @@ class Row:
     def usage(self) -> Usage:
         return Usage(self.prompt, len(self.picker.tokens))
 
-    def take(self, logits: Tensor, end_ids: frozenset[int]) -> bool:
-        """The next token from logits of shape (vocabulary,); True when the reply is over."""
-        token = self.picker.pick(logits)
+    def take(self, logits: Tensor, best: int, end_ids: frozenset[int]) -> bool:
+        """The next token from logits of shape (vocabulary,), the highest at `best`; True when the reply is over."""
+        token = self.picker.pick(logits, best)
         ended = token in end_ids
         if self.scores and not ended:
             self.scores.keep(token, logits)

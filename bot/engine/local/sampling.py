@@ -23,15 +23,18 @@ class Picker:
         self._generator = torch.Generator().manual_seed(seed)
         self.tokens: list[int] = []
 
-    def pick(self, logits: torch.Tensor) -> int:
-        """The next token id from float logits of shape (vocabulary,)."""
-        logits = logits.float().cpu().clone()
+    def pick(self, logits: torch.Tensor, best: int) -> int:
+        """The next token id from logits of shape (vocabulary,), the highest of which is at `best`."""
         sampling = self._sampling
+        excluded = banned(self.tokens, sampling.no_repeat_ngram_size)
         if sampling.ignore_eos or len(self.tokens) < sampling.min_tokens:
-            logits[self._end_ids] = -torch.inf
-        for token in banned(self.tokens, sampling.no_repeat_ngram_size):
-            logits[token] = -torch.inf
-        token = int(logits.argmax()) if sampling.temperature == 0 else self._draw(logits / sampling.temperature)
+            excluded.update(self._end_ids)
+        # The whole vocabulary is not looked at again where the batch's look was enough.
+        token = best
+        if sampling.temperature or best in excluded:
+            logits = logits.float().cpu().clone()
+            logits[torch.tensor(sorted(excluded), dtype=torch.long)] = -torch.inf
+            token = self._draw(logits / sampling.temperature) if sampling.temperature else int(logits.argmax())
         self.tokens.append(token)
         return token
 

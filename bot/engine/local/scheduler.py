@@ -175,15 +175,23 @@ class Scheduler:
             row.ticket.send(error)
             row.ticket.cancelled.set()
 
-    def _take(self, row: Row, logits: Tensor, model: Model) -> bool:
-        """The row's next token; True when it is over, also by an error, which is the row's alone."""
-        try:
-            if not bool(logits.isfinite().all()):
-                raise EngineError("The model gave no finite numbers for this reply.", "Try it without its adapters.")
-            return row.take(logits, model.end_ids)
-        except Exception as error:
-            row.ticket.send(error)
-            return True
+    def _take(self, rows: list[Row], logits: Tensor, model: Model) -> list[int]:
+        """Every row's next token from logits of shape (rows, vocabulary); gives the numbers of those that are over, also by
+        an error, which is the row's alone."""
+        # One look at all of them; the highest of some numbers is not finite where one of them is NaN or infinite.
+        highest, best = logits.max(-1)
+        over = []
+        for number, (row, finite, token) in enumerate(zip(rows, highest.isfinite().tolist(), best.tolist(), strict=True)):
+            try:
+                if not finite:
+                    raise EngineError("The model gave no finite numbers for this reply.", "Try it without its adapters.")
+                ended = row.take(logits[number], token, model.end_ids)
+            except Exception as error:
+                row.ticket.send(error)
+                ended = True
+            if ended:
+                over.append(number)
+        return over
 
     def _drop_cancelled(self) -> None:
         with self._wake:
@@ -214,7 +222,7 @@ class Scheduler:
             if row.ticket not in self._waiting:
                 return
             self._waiting.remove(row.ticket)
-        if not self._take(row, logits[0, 0], model):
+        if not self._take([row], logits[0], model):
             self._join(row)
 
     def _join(self, row: Row) -> None:
@@ -256,12 +264,9 @@ class Scheduler:
         tokens = torch.tensor([[row.picker.tokens[-1]] for row in self._rows])
         window = self._slots.window([row.filled for row in self._rows], 1)
         logits = model.forward({"input_ids": tokens}, window, self._added)
-        over = []
-        for number, row in enumerate(self._rows):
+        for row in self._rows:
             row.filled += 1
-            if self._take(row, logits[number, 0], model):
-                over.append(number)
-        self._leave(over)
+        self._leave(self._take(self._rows, logits[:, 0], model))
 
 
 def _extent(rows: list[Row]) -> tuple[int, int]:

@@ -55,6 +55,8 @@ class Stack:
         self._ranks: dict[int, tuple[int, ...]] = {}
         self._a: dict[int, Tensor] = {}
         self._b: dict[tuple[int, int], Tensor] = {}
+        self._parts: dict[int, tuple[Tensor, list[int], list[tuple[int, Tensor]]]] = {}
+        """What one step multiplies by: group → A, columns of each layer, and the layers' places with their B's."""
 
     def hold(self, rows: Sequence[Factors | None]) -> None:
         """These are the rows from now on; only those that are others than before are copied."""
@@ -68,6 +70,7 @@ class Stack:
             if row == len(self._held) or factors is not self._held[row]:
                 self._put(row, factors)
                 self._held[row : row + 1] = [factors]
+        self._parts = {group: self._part(group) for group in self._a}
 
     def _make(self, rows: Sequence[Factors | None], ranks: dict[int, tuple[int, ...]]) -> None:
         """Room for these ranks; for rows by doubling, since everybody is copied again."""
@@ -91,16 +94,18 @@ class Stack:
                         a[row, :, first : first + rank] = factors.columns(group, place)
                         self._b[group, place][row, :rank] = factors.b[group, place]
 
+    def _part(self, group: int) -> tuple[Tensor, list[int], list[tuple[int, Tensor]]]:
+        spans, rows = _spans(self._ranks[group]), self._rows
+        return self._a[group][:rows], [rank for *_, rank in spans], [(p, self._b[group, p][:rows]) for p, *_ in spans]
+
     def add(self, group: Group, x: Tensor, y: Tensor) -> None:
-        a = self._a.get(group.number)
-        if a is None:
+        if group.number not in self._parts:
             return
-        rows = self._rows
-        columns = torch.bmm(x.reshape(rows, -1, x.shape[-1]), a[:rows])
-        out = y.view(rows, -1, y.shape[-1])
-        for place, first, rank in _spans(self._ranks[group.number]):
-            added = torch.bmm(columns.narrow(2, first, rank), self._b[group.number, place][:rows])
-            out.narrow(2, group.starts[place], group.widths[place]).add_(added)
+        a, ranks, parts = self._parts[group.number]
+        columns = torch.bmm(x.reshape(self._rows, -1, x.shape[-1]), a).split_with_sizes(ranks, 2)
+        outs = y.view(self._rows, -1, y.shape[-1]).split_with_sizes(group.widths, 2)
+        for own, (place, b) in zip(columns, parts, strict=True):
+            outs[place].add_(torch.bmm(own, b))
 
 
 @cache
