@@ -10,7 +10,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -33,6 +33,7 @@ app.add_typer(bench_app, name="bench")
 Workspace = Annotated[Path | None, typer.Option("--workspace", "-w", help="Folder with adapters/ prompts/ knowledge/.")]
 BaseName = Annotated[str | None, typer.Option("--base", help="starter, a local folder, or a hub id@revision.")]
 EngineName = Annotated[str | None, typer.Option("--engine", help="local, remote or scripted.")]
+Precision = Literal["float32", "bfloat16"]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -334,6 +335,7 @@ def bench_serve(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of the comparisons of speed.")] = 3,
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch; give the servers as many.")] = 2,
     seed: Annotated[int, typer.Option(help="Another one gives prompts that nobody has seen.")] = 1,
+    dtype: Annotated[Precision, typer.Option(help="Of all engines; start the servers in the same.")] = "bfloat16",
     vllm: Annotated[str, typer.Option(help="A vLLM server's address, ending in /v1.")] = "",
     llama: Annotated[str, typer.Option(help="A llama.cpp server's address, ending in /v1.")] = "",
     as_json: AsJson = False,
@@ -343,7 +345,7 @@ def bench_serve(
 
     from bot.bench.serve import Plan, run, write
 
-    plan = Plan(work, rounds=rounds, threads=threads, seed=seed, vllm=vllm, llama=llama)
+    plan = Plan(work, rounds, dtype, threads, seed, vllm=vllm, llama=llama)
     report = asyncio.run(run(plan, say, lambda so_far: write(so_far, out) if out else None))
     if as_json:
         put(json.dumps(report, indent=1, ensure_ascii=False))

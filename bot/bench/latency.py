@@ -81,7 +81,8 @@ async def memory(stage: Stage, by_rank: dict[int, list[Adapter]], dtype: str) ->
         before = _resident()
         for adapter in further:
             await timed(ours.stream([Message("user", "hi")], Mix(((adapter, 1.0),))))
-        found[str(rank)] = round((_resident() - before) / sum(map(tensor_bytes, further)), 3)
+        grown = _resident() - before
+        found[str(rank)] = round(grown / sum(tensor_bytes(adapter, dtype) for adapter in further), 3)
     kept = engine.state().adapters
     await engine.close()
     worst = max(found.values()) if kept == sum(map(len, by_rank.values())) else float("inf")

@@ -87,8 +87,11 @@ def describe(base: Base, folder: Path, method: Method = "lora", labels: tuple[st
     write_card(folder, card)
 
 
-def tensor_bytes(adapter: Adapter) -> int:
-    """What its tensors take on disk, their file's header not counted."""
-    with (adapter.path / "adapter_model.safetensors").open("rb") as file:
-        header = int.from_bytes(file.read(8), "little")
-    return (adapter.path / "adapter_model.safetensors").stat().st_size - 8 - header
+def tensor_bytes(adapter: Adapter, dtype: str) -> int:
+    """What its tensors take in a precision, nothing else counted."""
+    import torch
+    from safetensors.torch import load_file
+
+    tensors = load_file(adapter.path / "adapter_model.safetensors").values()
+    kind: torch.dtype = getattr(torch, dtype)
+    return sum(tensor.numel() for tensor in tensors) * kind.itemsize

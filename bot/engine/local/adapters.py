@@ -45,7 +45,7 @@ Kept = Factors | Tensor | Classifier
 class AdapterMemory:
     """At most `limit` bytes of adapters are kept; one that is larger is kept alone."""
 
-    def __init__(self, projections: Projections, dtype: torch.dtype, limit: int = 2**30) -> None:
+    def __init__(self, projections: Projections, dtype: torch.dtype, limit: int = 2**31) -> None:
         self._projections, self._dtype, self._limit = projections, dtype, limit
         self._kept: OrderedDict[str, Future[Kept]] = OrderedDict()
         self._bytes: dict[str, int] = {}
