@@ -94,4 +94,4 @@ def tensor_bytes(adapter: Adapter, dtype: str) -> int:
 
     tensors = load_file(adapter.path / "adapter_model.safetensors").values()
     kind: torch.dtype = getattr(torch, dtype)
-    return sum(tensor.numel() for tensor in tensors) * kind.itemsize
+    return sum(int(tensor.numel()) for tensor in tensors) * kind.itemsize
