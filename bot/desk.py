@@ -95,7 +95,9 @@ class Desk:
             return RemoteEngine(settings.remote_url, settings.remote_key.get_secret_value(), settings.remote_base)
         from bot.engine.local.engine import LocalEngine
 
-        return LocalEngine(self.base, settings.dtype, settings.threads, settings.max_queue)
+        return LocalEngine(
+            self.base, settings.dtype, settings.device, settings.threads, settings.max_queue, settings.batch_memory
+        )
 
     @cached_property
     def agent(self) -> Agent:

@@ -33,6 +33,8 @@ class Settings(BaseSettings):
     base: str = Field("starter", description="Base model: starter, a local folder, or a hub id@revision")
     engine: Literal["local", "remote", "scripted"] = Field("local", description="What runs the model")
     dtype: Literal["auto", "float32", "bfloat16"] = Field("auto", description="Precision of the local engine")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where the local engine runs; auto takes a GPU")
+    batch_memory: float = Field(2, gt=0, description="GiB that the chats of one batch may take, beside the weights")
     threads: int = Field(0, ge=0, description="CPU threads of the local engine; 0 leaves it to torch")
     max_queue: int = Field(32, ge=1, description="Replies that may wait; beyond it requests get 429")
     deadline: float = Field(300, gt=0, description="Seconds from a message to the end of its reply, finished or not")

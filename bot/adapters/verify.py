@@ -35,6 +35,7 @@ _NOT_SERVED = {
     "use_qalora": "quantised factors",
     "arrow_config": "routing between adapters",
 }
+_HEADS = (["classifier", "score"], ["score", "classifier"], ["score"])
 _PLAIN_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
 """Other ways to begin a LoRA change the base's own weights, which every adapter shares."""
 _NON_FINITE_BF16 = 0x7F80
@@ -59,9 +60,11 @@ def verify(name: str, version: int, folder: Path, base: Base) -> Adapter:
             if card.method == "classifier":
                 _check_head(weights.pop(HEAD, []), card.labels, base)
             _check_lora(weights, config, base)
+        if card.labels and card.method != "classifier":
+            raise AdapterError(f"its card names labels, which a {card.method} does not tell apart.", "Train it again.")
     except (AdapterError, DataError) as error:
         raise AdapterError(f"Adapter {ref} is refused: {error.what}", error.hint) from None
-    content = content_hash(*sorted(card.files.values()), *card.labels)
+    content = content_hash(*sorted(card.files.values()), *(("labels", *card.labels) if card.labels else ()))
     return Adapter(name, version, folder, content, card.method, virtual_tokens, card.labels)
 
 
@@ -111,10 +114,10 @@ def _check_config(config: dict[str, Any], method: Method) -> None:
     says = "classifier" if (kind, task) == ("LORA", "SEQ_CLS") else _METHODS[kind]
     if says != method:
         raise AdapterError(f"its card says {method}, but {CONFIG} says {says}.", "Train it again.")
-    saved = set(config.get("modules_to_save") or ()) if method == "classifier" else set()
     for key, words in _NOT_SERVED.items():
         # A classifier's head is the one module that is saved whole; PEFT names it by all the names that heads have.
-        if config.get(key) and not (key == "modules_to_save" and saved and saved <= {"score", "classifier"}):
+        head = key == "modules_to_save" and method == "classifier" and config.get(key) in _HEADS
+        if config.get(key) and not head:
             raise AdapterError(f"it uses {words}, which cannot be mixed per request.", f"Train it without {key}.")
     if config.get("bias", "none") != "none":
         raise AdapterError("it trains biases, which cannot be mixed per request.", "Train it with bias: none.")
@@ -143,8 +146,8 @@ def _check_soft_prompt(weights: dict[str, list[int]], config: dict[str, Any], ba
 
 
 def _check_head(shape: list[int], labels: tuple[str, ...], base: Base) -> None:
-    width = base.config.get("hidden_size")
-    if len(set(labels)) < max(2, len(labels)):
+    width = base.config.get("word_embed_proj_dim") or base.config.get("hidden_size")
+    if len({label.strip() for label in labels} - {""}) < max(2, len(labels)):
         raise AdapterError(f"its card names the labels {list(labels)}.", "A classifier has two or more, each once.")
     if shape != [len(labels), width]:
         raise AdapterError(f"its head has shape {shape}, not {len(labels)} labels × {width}.", "Train it on this base.")

@@ -15,6 +15,7 @@ from typing import Any
 from bot.base import Base
 from bot.bench.chats import Chats
 from bot.bench.rows import Row
+from bot.bench.shape import DEVICE
 from bot.engine.local.engine import LocalEngine
 from bot.types import Adapter, Message, Mix, Sampling
 
@@ -65,7 +66,7 @@ class Reference:
 
 async def exactness(base: Base, adapters: Sequence[Adapter], chats: Chats, count: int) -> list[Row]:
     """`count` chats over eight mixes, begun at random moments, some with a beginning in common, some given up."""
-    chance, engine = random.Random(11), LocalEngine(base, "float32", max_queue=1000)
+    chance, engine = random.Random(11), LocalEngine(base, "float32", DEVICE, max_queue=1000)
     pairs = [Mix(((adapters[n], 0.6), (adapters[n + 1], 0.7))) for n in range(3)]
     mixes = [Mix(), *(Mix(((adapter, 1.0),)) for adapter in adapters[:4]), *pairs]
     asked = [(chance.choice(mixes), chats.prompt(words=chance.choice((5, 40, 200)))) for _ in range(count)]

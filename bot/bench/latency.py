@@ -17,7 +17,7 @@ from pathlib import Path
 from bot.bench.arms import Ours
 from bot.bench.chats import Timing, timed
 from bot.bench.rows import Row, alternate, at_most, ratio
-from bot.bench.shape import tensor_bytes
+from bot.bench.shape import DEVICE, tensor_bytes
 from bot.bench.throughput import EIGHT, Stage
 from bot.engine.local.engine import LocalEngine
 from bot.types import Adapter, Message, Mix
@@ -74,7 +74,7 @@ async def arrivals(stage: Stage, rate: float) -> list[Row]:
 async def memory(stage: Stage, by_rank: dict[int, list[Adapter]], dtype: str) -> list[Row]:
     """C9: memory that further adapters take, against their tensors' bytes; the worst of several ranks. In an engine of its
     own, whose memory has room for all."""
-    engine = LocalEngine(stage.base, dtype)
+    engine = LocalEngine(stage.base, dtype, DEVICE)
     ours, found = Ours(engine, 1), {}
     for rank, (first, *further) in by_rank.items():
         await timed(ours.stream([Message("user", "hi")], Mix(((first, 1.0),))))

@@ -26,7 +26,7 @@ from bot.bench.chats import TOKENS, Chats
 from bot.bench.exact import exactness
 from bot.bench.plot import draw
 from bot.bench.rows import Row
-from bot.bench.shape import SMOL_135M, make_adapters, make_base
+from bot.bench.shape import DEVICE, SMOL_135M, make_adapters, make_base
 from bot.bench.throughput import Stage
 from bot.engine.local.engine import LocalEngine
 from bot.types import Adapter
@@ -92,7 +92,7 @@ def _head(plan: Plan) -> dict[str, Any]:
         "command": " ".join(["bot", *sys.argv[1:]]),
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {_processor()}",
         "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
-        "dtype": plan.dtype, "threads": plan.threads, "rounds": plan.rounds, "seed": plan.seed,
+        "dtype": plan.dtype, "device": DEVICE, "threads": plan.threads, "rounds": plan.rounds, "seed": plan.seed,
         "peers": {"vllm": plan.vllm, "llama": plan.llama},
         "load_before": os.getloadavg()[0],
         "rows": [],
@@ -117,7 +117,7 @@ def _adapters(plan: Plan, base: Base) -> list[Adapter]:
 @asynccontextmanager
 async def _stage(plan: Plan, base: Base, say: Callable[[str], None]) -> AsyncIterator[Stage]:
     adapters = _adapters(plan, base)
-    engine = LocalEngine(base, plan.dtype, max_queue=1000)
+    engine = LocalEngine(base, plan.dtype, DEVICE, max_queue=1000)
     say(await engine.load())
     servers = {
         "vllm": Server(plan.vllm, plan.tokens, str(base.path)) if plan.vllm else None,

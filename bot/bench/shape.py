@@ -22,6 +22,8 @@ SMOL_135M = {
     "vocab_size": 49152, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9,
     "num_key_value_heads": 3, "max_position_embeddings": 2048, "tie_word_embeddings": True,
 }  # fmt: skip
+DEVICE = "cpu"
+"""Where everybody is measured: the peers that come without a server of their own are loaded there too."""
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 

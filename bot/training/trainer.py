@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from bot.engine.local.model import choose_dtype
+from bot.engine.local.model import choose_device, choose_dtype
 from bot.errors import TrainingError
 from bot.training.dataset import Row
 from bot.training.progress import Progress, Step
@@ -152,7 +152,7 @@ def run(
     trainer = _AdapterTrainer(
         held_out,
         model=model,
-        args=_arguments(recipe, work, choose_dtype(dtype)[0]),
+        args=_arguments(recipe, work, choose_dtype(dtype, choose_device())[0]),
         data_collator=collate,
         train_dataset=[features(row) for row in training],
         eval_dataset=[features(row) for row in held_out],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import pytest
 import torch
 import yaml
 from peft import PeftModel
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from bot.adapters.verify import verify
 from bot.base import Base
+from bot.bench.shape import describe
 from bot.engine.local.encode import encode
 from bot.engine.local.engine import LocalEngine
 from bot.errors import AdapterError
@@ -42,17 +45,18 @@ def expected(base: Base, adapter: Adapter, text: str) -> list[float]:
 async def test_labels_are_those_of_plain_peft_while_others_chat(tiny_base: Base, classifier: Adapter) -> None:
     engine = LocalEngine(tiny_base, "float32")
 
-    async def chat() -> None:
-        async for _ in engine.stream([Message("user", "hello")], Mix(), Sampling(max_tokens=40, ignore_eos=True), 0):
-            pass
+    async def chat() -> str:
+        how = Sampling(max_tokens=40, ignore_eos=True)
+        return "".join([piece.text async for piece in engine.stream([Message("user", "hello")], Mix(), how, 0)])
 
+    alone = await chat()
     chats = [asyncio.create_task(chat()) for _ in range(3)]
     for text in TEXTS:
         labels = await engine.classify(text, classifier)
         assert tuple(labels) == classifier.labels
         assert list(labels.values()) == pytest.approx(expected(tiny_base, classifier, text), abs=1e-5)
     assert expected(tiny_base, classifier, TEXTS[0]) != pytest.approx(expected(tiny_base, classifier, TEXTS[1]), abs=1e-3)
-    await asyncio.gather(*chats)
+    assert await asyncio.gather(*chats) == [alone] * 3
     await engine.close()
 
 
@@ -74,6 +78,7 @@ async def test_a_lora_gives_no_labels_and_a_classifier_no_reply(
     [
         (["refund", "other"], "not 2 labels"),
         (["refund", "refund", "other"], "two or more, each once"),
+        (["refund", " ", "other"], "two or more, each once"),
         ([], "two or more, each once"),
     ],
 )
@@ -95,3 +100,33 @@ def test_a_classifier_that_calls_itself_a_lora_is_refused(tiny_base: Base, class
     (folder / "card.yaml").write_text(yaml.safe_dump(card))
     with pytest.raises(AdapterError, match=r"its card says lora, but adapter_config\.json says classifier"):
         verify("intent", 1, folder, tiny_base)
+
+
+@pytest.mark.parametrize("saved", [["score", "lm_head"], ["lm_head"], [["score"]], 5, "score"])
+def test_a_classifier_that_saves_more_than_its_head_is_refused(
+    tiny_base: Base, classifier: Adapter, tmp_path: Path, saved: object
+) -> None:
+    folder = tmp_path / "intent" / "v1"
+    shutil.copytree(classifier.path, folder)
+    config = json.loads((folder / "adapter_config.json").read_text()) | {"modules_to_save": saved}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    describe(tiny_base, folder, "classifier", classifier.labels)
+    with pytest.raises(AdapterError, match="modules to save"):
+        verify("intent", 1, folder, tiny_base)
+
+
+def test_a_classifier_without_a_head_and_a_lora_with_labels_are_refused(
+    tiny_base: Base, classifier: Adapter, tmp_path: Path
+) -> None:
+    folder = tmp_path / "intent" / "v1"
+    shutil.copytree(classifier.path, folder)
+    weights = load_file(folder / "adapter_model.safetensors")
+    del weights["base_model.model.score.weight"]
+    save_file(weights, folder / "adapter_model.safetensors")
+    describe(tiny_base, folder, "classifier", classifier.labels)
+    with pytest.raises(AdapterError, match=r"its head has shape \[\]"):
+        verify("intent", 1, folder, tiny_base)
+    lora = make_adapter(tiny_base, tmp_path / "plain" / "v1", 1)
+    describe(tiny_base, lora, "lora", ("refund", "other"))
+    with pytest.raises(AdapterError, match="names labels, which a lora does not tell apart"):
+        verify("plain", 1, lora, tiny_base)

@@ -55,7 +55,7 @@ def held(engine: LocalEngine) -> threading.Event:
         taken.set()
         gate.wait(10)
 
-    engine._submit(hold)
+    engine._scheduler.call(hold)
     assert taken.wait(10)
     return gate
 
@@ -133,7 +133,7 @@ async def test_closing_the_stream_stops_the_model(engine: LocalEngine) -> None:
     await anext(stream)
     await stream.aclose()
     for _ in range(2):
-        await asyncio.wrap_future(engine._submit(lambda: None))
+        await asyncio.wrap_future(engine._scheduler.call(lambda: None))
     assert engine._scheduler._rows == []
     rest = await asyncio.wait_for(reply(engine, "hello", Mix()), 2)
     assert rest

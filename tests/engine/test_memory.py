@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,18 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
 from bot.adapters.verify import verify
 from bot.base import Base
 from bot.engine.local.engine import LocalEngine
 from bot.engine.local.prefixes import LEAST, Prefixes
 from bot.engine.local.slots import Slots
-from bot.errors import SettingsError
+from bot.errors import EngineError, SettingsError
 from bot.types import Adapter, Message, Mix, Sampling
 from tests.conftest import make_adapter
 
+CPU = torch.device("cpu")
 GREEDY = Sampling(max_tokens=4, ignore_eos=True)
 ROLE = "You are Wren of Larkmoor. Answer from the knowledge below and never guess what is not there. " * 3
 
@@ -28,7 +31,7 @@ ROLE = "You are Wren of Larkmoor. Answer from the knowledge below and never gues
 def kept(positions: int) -> Slots:
     """Slots of one row in one layer, 16 bytes a position."""
     slots = Slots(1, positions)
-    slots.window([0], positions).update(torch.ones(1, 1, positions, 2), torch.ones(1, 1, positions, 2), 0)
+    slots.window([0], positions, CPU).update(torch.ones(1, 1, positions, 2), torch.ones(1, 1, positions, 2), 0)
     return slots
 
 
@@ -106,7 +109,7 @@ async def test_adapters_beyond_the_limit_are_read_again(tiny_base: Base, tmp_pat
     engine = LocalEngine(tiny_base, "float32")
     adapters = [one(tiny_base, tmp_path / f"a{seed}" / "v1", seed) for seed in range(3)]
     memory = (await asyncio.to_thread(engine._loaded)).adapters
-    memory._limit = memory.lora(adapters[0]).bytes * 2
+    memory._limit = memory._lora(adapters[0]).bytes * 2
     replies = [await said(engine, Mix(((adapter, 1.0),))) for adapter in adapters]
     assert len(set(replies)) == 3
     together = await asyncio.gather(*(said(engine, Mix(((adapter, 1.0),))) for adapter in adapters * 3))
@@ -117,10 +120,11 @@ async def test_adapters_beyond_the_limit_are_read_again(tiny_base: Base, tmp_pat
 
 async def test_everybody_gone_leaves_nothing_behind(tiny_base: Base, tmp_path: Path) -> None:
     engine = LocalEngine(tiny_base, "float32")
-    mix, long = Mix(((one(tiny_base, tmp_path / "a" / "v1", 1), 1.0),)), Sampling(max_tokens=300, ignore_eos=True)
+    mixes = [Mix(((one(tiny_base, tmp_path / f"a{seed}" / "v1", seed), 1.0),)) for seed in range(2)]
+    long = Sampling(max_tokens=300, ignore_eos=True)
 
     async def leave_early(number: int) -> None:
-        stream = engine.stream([Message("user", f"{number} lamps")], mix, long, 0)
+        stream = engine.stream([Message("user", f"{number} lamps")], mixes[number % 2], long, 0)
         if number % 3:
             await anext(stream)
         await stream.aclose()
@@ -229,10 +233,65 @@ async def test_rows_wait_until_the_batch_has_memory_for_them_and_it_is_given_bac
     await engine.close()
 
 
+async def test_memory_of_rows_that_left_is_given_back_while_others_go_on(tiny_base: Base, tmp_path: Path) -> None:
+    engine, sizes = LocalEngine(tiny_base, "float32"), []
+    mixes = [Mix(((one(tiny_base, tmp_path / f"a{seed}" / "v1", seed), 1.0),)) for seed in range(5)]
+    scheduler = engine._scheduler
+    step = scheduler._step
+
+    def watched() -> None:
+        step()
+        sizes.append((len(scheduler._rows), scheduler._slots.bytes, scheduler._stack._room))
+
+    scheduler._step = watched  # type: ignore[method-assign]
+
+    async def chat(mix: Mix, tokens: int) -> None:
+        how = Sampling(max_tokens=tokens, ignore_eos=True)
+        async for _ in engine.stream([Message("user", "hello")], mix, how, 0):
+            pass
+
+    await asyncio.gather(*(chat(mix, tokens) for mix, tokens in zip(mixes, (300, 20, 20, 20, 20), strict=True)))
+    most = next(row for row in sizes if row[0] == 5)
+    alone = [row for row in sizes if row[0] == 1][-1]
+    assert alone[1] * 4 <= most[1]
+    assert (most[2], alone[2]) == (8, 0)
+    await engine.close()
+
+
+async def test_numbers_that_overflow_in_one_row_are_no_others(tiny_base: Base, tmp_path: Path) -> None:
+    engine = LocalEngine(tiny_base, "float32")
+    sound, wild = (one(tiny_base, tmp_path / f"a{seed}" / "v1", seed) for seed in range(2))
+    weights = wild.path / "adapter_model.safetensors"
+    save_file({name: tensor * 1e30 for name, tensor in load_file(weights).items()}, weights)
+    expected = [await said(engine, Mix()), await said(engine, Mix(((sound, 1.0),)))]
+    for _ in range(3):
+        asked = (said(engine, mix) for mix in (Mix(((wild, 1.0),)), Mix(), Mix(((sound, 1.0),))))
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        assert "no finite numbers" in str(found[0])
+        assert found[1:] == expected
+    with pytest.raises(EngineError, match="no finite numbers"):
+        await engine.score([Message("user", "hello")], "yes", Mix(((wild, 1.0),)))
+    await engine.close()
+
+
+async def test_chats_of_one_weighted_mix_share_its_factors(tiny_base: Base, tmp_path: Path) -> None:
+    engine = LocalEngine(tiny_base, "float32")
+    one_, other = (one(tiny_base, tmp_path / f"a{seed}" / "v1", seed) for seed in range(2))
+    model = await asyncio.to_thread(engine._loaded)
+    mix = Mix(((one_, 0.7), (other, 0.3)))
+    first = model.parts(mix)[0]
+    assert model.parts(mix)[0] is first
+    assert model.parts(Mix(((one_, 0.7), (other, 0.4))))[0] is not first
+    del first
+    gc.collect()
+    assert not model.adapters._mixes
+    await engine.close()
+
+
 def test_resized_slots_keep_what_they_hold() -> None:
     slots = Slots(2, 4)
     keys = torch.arange(16.0).view(2, 1, 4, 2)
-    slots.window([0, 0], 4).update(keys, keys + 1, 0)
+    slots.window([0, 0], 4, CPU).update(keys, keys + 1, 0)
     slots.resize(1, 3)
     assert slots.keys[0].equal(keys[:1, :, :3])
     slots.resize(3, 5)

@@ -13,14 +13,15 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
 
-from bot.engine.local.factors import Factors
+from bot.engine.local.factors import Factors, mixed
 from bot.engine.local.projections import Projections
 from bot.errors import AdapterError, EngineError
-from bot.types import Adapter
+from bot.types import Adapter, Mix
 
 # The names that PEFT gives its files.
 CONFIG, WEIGHTS, HEAD = "adapter_config.json", "adapter_model.safetensors", "base_model.model.score.weight"
@@ -45,14 +46,25 @@ Kept = Factors | Tensor | Classifier
 class AdapterMemory:
     """At most `limit` bytes of adapters are kept; one that is larger is kept alone."""
 
-    def __init__(self, projections: Projections, dtype: torch.dtype, limit: int = 2**31) -> None:
-        self._projections, self._dtype, self._limit = projections, dtype, limit
+    def __init__(self, projections: Projections, dtype: torch.dtype, device: torch.device, limit: int = 2**31) -> None:
+        self._projections, self._dtype, self._device, self._limit = projections, dtype, str(device), limit
         self._kept: OrderedDict[str, Future[Kept]] = OrderedDict()
         self._bytes: dict[str, int] = {}
+        self._mixes: WeakValueDictionary[tuple[tuple[str, float], ...], Factors] = WeakValueDictionary()
         self._lock = threading.Lock()
 
-    def lora(self, adapter: Adapter) -> Factors:
-        """Its factors. Raises EngineError when the folder cannot be read or holds what cannot be mixed."""
+    def loras(self, mix: Mix) -> Factors | None:
+        """The factors of a mix's LoRAs, one and the same for all who ask at the same time; None where it has none. Raises
+        EngineError when a folder cannot be read or holds what cannot be mixed."""
+        found = [(self._lora(adapter), weight) for adapter, weight in mix.loras]
+        key = tuple((adapter.hash, weight) for adapter, weight in mix.loras)
+        with self._lock:
+            made = self._mixes.get(key) or mixed(found)
+            if made:
+                self._mixes[key] = made
+        return made
+
+    def _lora(self, adapter: Adapter) -> Factors:
         found = self._get(adapter)
         assert isinstance(found, Factors)
         return found
@@ -109,7 +121,7 @@ class AdapterMemory:
         from safetensors.torch import load_file
 
         try:
-            tensors = load_file(adapter.path / WEIGHTS)
+            tensors = load_file(adapter.path / WEIGHTS, device=self._device)
         except SafetensorError as error:
             raise ValueError(str(error)) from None
         if adapter.method == "soft-prompt":

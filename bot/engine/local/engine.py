@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
 from bot.base import Base
@@ -23,17 +22,25 @@ if TYPE_CHECKING:
     from bot.engine.local.rows import Ticket
     from bot.engine.local.scheduler import Scheduler
 
-T = TypeVar("T")
 R = TypeVar("R", bound="Reading")
 
 
 class LocalEngine:
-    """`max_queue` replies may wait; one more is refused with Overloaded."""
+    """`max_queue` replies may wait; one more is refused with Overloaded. The chats of a batch take `memory` GiB at most."""
 
     name = "local"
 
-    def __init__(self, base: Base, dtype: str = "auto", threads: int = 0, max_queue: int = 32) -> None:
-        self._base, self._dtype, self._threads, self._max_queue = base, dtype, threads, max_queue
+    def __init__(
+        self,
+        base: Base,
+        dtype: str = "auto",
+        device: str = "auto",
+        threads: int = 0,
+        max_queue: int = 32,
+        memory: float = 2,
+    ) -> None:
+        self._base, self._dtype, self._device, self._threads = base, dtype, device, threads
+        self._max_queue, self._memory = max_queue, memory
         self._model: Model | None = None
         self._lock, self._loading = threading.Lock(), threading.Lock()
         self._made: Scheduler | None = None
@@ -44,7 +51,7 @@ class LocalEngine:
             if self._made is None:
                 from bot.engine.local.scheduler import Scheduler
 
-                self._made = Scheduler(self._loaded, self._max_queue)
+                self._made = Scheduler(self._loaded, self._max_queue, int(self._memory * 2**30))
             return self._made
 
     def _loaded(self) -> Model:
@@ -57,17 +64,14 @@ class LocalEngine:
 
                 if self._threads:
                     torch.set_num_threads(self._threads)
-                self._model = Model(self._base, self._dtype)
+                self._model = Model(self._base, self._dtype, self._device)
             return self._model
-
-    def _submit(self, job: Callable[[], T]) -> Future[T]:
-        """Run `job` on the model's thread, between two steps."""
-        return self._scheduler.call(job)
 
     async def load(self) -> str:
         model = await asyncio.to_thread(self._loaded)
         dtype = str(model.dtype).removeprefix("torch.")
-        return f"{self._base.name} in {dtype} ({model.dtype_reason}), {model.context:,} tokens of context"
+        where = "GPU" if model.device.type == "cuda" else "CPU"
+        return f"{self._base.name} on the {where} in {dtype} ({model.dtype_reason}), {model.context:,} tokens of context"
 
     async def stream(
         self, messages: Sequence[Message], mix: Mix, sampling: Sampling, seed: int
@@ -110,8 +114,7 @@ class LocalEngine:
 
     async def _read(self, make: Callable[[], R]) -> R:
         reading = await asyncio.to_thread(make)
-        while not await asyncio.wrap_future(self._submit(reading.read)):
-            pass
+        await asyncio.wrap_future(self._scheduler.call(reading.read))
         return reading
 
     def count(self, messages: Sequence[Message], mix: Mix = Mix()) -> int:

@@ -1,7 +1,7 @@
 """A mix's low-rank factors as the model multiplies by them.
 
 Contract: `mixed` puts LoRAs of any ranks side by side, their weights multiplied into the B's; the product of the two halves
-is the weighted sum of the LoRAs' products, exactly. A LoRA at weight 1 is its own mix: nothing is copied.
+is the weighted sum of the LoRAs' products but for the rounding of B. A LoRA at weight 1 is its own mix: nothing is copied.
 """
 
 from __future__ import annotations
@@ -36,8 +36,11 @@ class Factors:
 
 def mixed(parts: Sequence[tuple[Factors, float]]) -> Factors | None:
     """The factors of a mix; None for no LoRA at all."""
-    if len(parts) == 1 and parts[0][1] == 1:
-        return parts[0][0]
+    if len(parts) == 1:
+        lora, weight = parts[0]
+        if weight == 1:
+            return lora
+        return Factors(lora.a, {place: _scaled(b, weight) for place, b in lora.b.items()}, lora.ranks)
     ranks: dict[int, tuple[int, ...]] = {}
     for lora, _ in parts:
         for group, own in lora.ranks.items():
@@ -54,5 +57,5 @@ def mixed(parts: Sequence[tuple[Factors, float]]) -> Factors | None:
 
 
 def _scaled(b: Tensor, weight: float) -> Tensor:
-    # Not in bfloat16: a weight of 0.7 would become 0.703.
+    # In float32 at least: in bfloat16 a weight of 0.7 would first become 0.703.
     return (b.to(torch.promote_types(b.dtype, torch.float32)) * weight).to(b.dtype)

@@ -1,8 +1,8 @@
-"""Decoder layers of the Llama family (Llama, Qwen2, Mistral) with a third of the operations.
+"""Decoder layers of the Llama family (Llama, Qwen2, Mistral) in fewer operations.
 
 Contract: `replace_layers` puts a `Layer` where each decoder layer of a known kind stood; what it computes is the same, in
-another order of rounding. On a CPU one row's step is some forty small operations a layer, which take as long as reading the
-weights does: here they are sixteen. A model of another kind is left as it is.
+another order of rounding. On a CPU the many small operations of a layer take as long as reading a small model's weights
+does, so queries and keys are turned in one go and norms take half the steps. A model of another kind is left as it is.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from torch import Tensor
 from bot.base import Base
 from bot.engine.local.adapters import AdapterMemory
 from bot.engine.local.encode import encode
-from bot.engine.local.factors import Factors, mixed
+from bot.engine.local.factors import Factors
 from bot.engine.local.layers import replace_layers
 from bot.engine.local.projections import Product, Projections
 from bot.engine.local.slots import Slots, Window
@@ -72,10 +72,22 @@ def load_base(base: Base, dtype: torch.dtype) -> PreTrainedModel:
     return model.eval()
 
 
-def choose_dtype(wanted: str) -> tuple[torch.dtype, str]:
-    """The precision to serve in, and why. `auto` times a step's products in both: eight rows, weights from memory."""
+def choose_device(wanted: str = "auto") -> torch.device:
+    """Where to run; `auto` takes a GPU where there is one. Raises SettingsError for a GPU that is not there."""
+    there = torch.cuda.is_available()
+    if wanted == "cuda" and not there:
+        raise SettingsError("device is cuda, but torch sees no GPU here.", "Set device: cpu, or install torch for CUDA.")
+    return torch.device("cuda" if there and wanted != "cpu" else "cpu")
+
+
+def choose_dtype(wanted: str, device: torch.device) -> tuple[torch.dtype, str]:
+    """The precision to serve in, and why. `auto` asks a GPU what it can, and on a CPU times a step's products in both: eight
+    rows, weights from memory."""
     if wanted != "auto":
         return (DTYPES | EXACT)[wanted], "set"
+    if device.type == "cuda":
+        able = torch.cuda.is_bf16_supported(including_emulation=False)
+        return (torch.bfloat16, "the GPU computes in it") if able else (torch.float32, "the GPU has no bfloat16")
     seconds = {}
     for name, dtype in DTYPES.items():
         x = torch.ones(8, 1024, dtype=dtype)
@@ -97,18 +109,19 @@ class Model:
 
     position_bytes: int
 
-    def __init__(self, base: Base, dtype: str) -> None:
-        self.dtype, self.dtype_reason = choose_dtype(dtype)
+    def __init__(self, base: Base, dtype: str, device: str) -> None:
+        self.device = choose_device(device)
+        self.dtype, self.dtype_reason = choose_dtype(dtype, self.device)
         self.tokenizer = load_tokenizer(base)
-        self._model = load_base(base, self.dtype)
+        self._model = _moved(load_base(base, self.dtype), base.name, self.device)
         check_attention(base.name, self._model)
         with torch.inference_mode():
-            alone = self._model(input_ids=_TRIED, use_cache=False).logits[:, -1]
+            alone = self._model(input_ids=_TRIED.to(self.device), use_cache=False).logits[:, -1]
             self._projections = Projections(self._model)
             self._model.set_attn_implementation(_attention())
             replace_layers(self._model, self._projections, attend)
             self._check(base.name, alone)
-        self.adapters = AdapterMemory(self._projections, self.dtype)
+        self.adapters = AdapterMemory(self._projections, self.dtype, self.device)
         self.context = int(getattr(self._model.config.get_text_config(), "max_position_embeddings", 0) or 2**20)
         ends = self._model.generation_config.eos_token_id
         self.end_ids = frozenset([ends] if isinstance(ends, int) else ends or [])
@@ -128,14 +141,13 @@ class Model:
         """A mix's tensors: its LoRAs' factors, and its soft prompt's embeddings. Not for the model's thread: it may read
         files."""
         soft = check_mix(mix).soft_prompt
-        loras = [(self.adapters.lora(adapter), weight) for adapter, weight in mix.loras]
-        return mixed(loras), self.adapters.soft_prompt(soft) if soft else None
+        return self.adapters.loras(mix), self.adapters.soft_prompt(soft) if soft else None
 
     def inputs(self, ids: Sequence[int], virtual: Tensor | None, start: int, end: int) -> dict[str, Tensor]:
         """What stands at positions start … end of a prompt: ids, or embeddings where a soft prompt comes first."""
         if virtual is None:
-            return {"input_ids": torch.tensor([ids[start:end]])}
-        embedded = self._model.get_input_embeddings()(torch.tensor([ids]))
+            return {"input_ids": torch.tensor([ids[start:end]], device=self.device)}
+        embedded = self._model.get_input_embeddings()(torch.tensor([ids], device=self.device))
         return {"inputs_embeds": torch.cat((virtual.to(embedded.dtype), embedded), dim=1)[:, start:end]}
 
     def forward(self, inputs: Mapping[str, Tensor], window: Window, stack: Adders | None, keep: int = 1) -> Tensor:
@@ -164,11 +176,11 @@ class Model:
 
     def _check(self, name: str, expected: Tensor) -> None:
         """Raises SettingsError where a batch over slots does not give what the base gives by itself."""
-        slots, ids = Slots(*_TRIED.shape), _TRIED
+        ids = _TRIED.to(self.device)
+        slots, last = Slots(*ids.shape), ids.shape[1] - 1
         try:
-            window = slots.window([0, 0], ids.shape[1] - 1)
-            self.forward({"input_ids": ids[:, :-1]}, window, None)
-            logits = self.forward({"input_ids": ids[:, -1:]}, slots.window([ids.shape[1] - 1] * 2, 1), None)[:, 0]
+            self.forward({"input_ids": ids[:, :-1]}, slots.window([0, 0], last, self.device), None)
+            logits = self.forward({"input_ids": ids[:, -1:]}, slots.window([last] * 2, 1, self.device), None)[:, 0]
             self.position_bytes = slots.bytes // _TRIED.numel()
             far = float((logits.float() - expected.float()).abs().max() / expected.float().abs().max().clamp(min=1e-6))
             reason = "" if far < 0.1 else "its tokens would be others than alone"
@@ -176,6 +188,14 @@ class Model:
             reason = f"it fails on a batch ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
         if reason:
             raise _unfit(name, reason)
+
+
+def _moved(model: PreTrainedModel, name: str, device: torch.device) -> PreTrainedModel:
+    try:
+        moved: PreTrainedModel = model.to(device)
+    except torch.OutOfMemoryError:
+        raise SettingsError(f"The base {name!r} does not fit on the GPU.", "Set device: cpu, or choose another.") from None
+    return moved
 
 
 def check_attention(name: str, model: PreTrainedModel) -> None:

@@ -17,8 +17,8 @@ from bot.engine.local.factors import Factors
 from bot.engine.local.model import Model
 from bot.engine.local.scheduler import CHUNK
 from bot.engine.local.slots import Slots, Window
-from bot.engine.local.stack import Adders, Shared
-from bot.errors import InvalidMessage
+from bot.engine.local.stack import Adders, shared
+from bot.errors import EngineError, InvalidMessage
 from bot.types import Adapter, Message, Mix
 
 
@@ -31,14 +31,14 @@ class Reading:
         self._end = self._before + len(ids)
         if self._end > model.context:
             raise InvalidMessage(f"{self._end:,} tokens to read; this base reads {model.context:,}.", "Shorten the text.")
-        self._added = Shared(factors) if factors else None
+        self._added = shared(factors)
         self._slots, self._filled = Slots(1, self._end), 0
 
     def read(self) -> bool:
         """The next chunk; True when all was read."""
         start, end = self._filled, min(self._filled + CHUNK, self._end)
         inputs = self._model.inputs(self._ids, self._virtual, start, end)
-        self._take(inputs, self._slots.window([start], end - start), self._added)
+        self._take(inputs, self._slots.window([start], end - start, self._model.device), self._added)
         self._filled = end
         return end == self._end
 
@@ -66,8 +66,8 @@ class Scoring(Reading):
         places = [p for p in following if self._start <= p < self._end and self._said[p - self._before]]
         if places:
             logs = logits[[place - following.start for place in places]].float().log_softmax(-1)
-            tokens = torch.tensor([[self._ids[place - self._before]] for place in places])
-            self.logprobs += logs.gather(1, tokens)[:, 0].tolist()
+            tokens = torch.tensor([[self._ids[place - self._before]] for place in places], device=logs.device)
+            self.logprobs += _finite(logs.gather(1, tokens)[:, 0])
 
 
 class Classifying(Reading):
@@ -83,5 +83,12 @@ class Classifying(Reading):
     def _take(self, inputs: Mapping[str, Tensor], window: Window, added: Adders | None) -> None:
         hidden = self._model.hidden(inputs, window, added)[0, -1]
         if window.end == self._end:
-            shares = F.linear(hidden.float(), self._head).softmax(-1).tolist()
+            shares = _finite(F.linear(hidden.float(), self._head).softmax(-1))
             self.labels = dict(zip(self._names, shares, strict=True))
+
+
+def _finite(numbers: Tensor) -> list[float]:
+    if not bool(numbers.isfinite().all()):
+        raise EngineError("The model gave no finite numbers for this text.", "Try it without its adapters.")
+    found: list[float] = numbers.tolist()
+    return found

@@ -33,11 +33,14 @@ class Slots:
 
     def resize(self, rows: int, positions: int) -> None:
         """So many rows and positions, no more and no fewer; what they hold stays."""
-        old_rows, old_positions = min(rows, self.rows), min(positions, self.positions)
-        for kind in (self.keys, self.values):
+        kept_rows, kept_positions = min(rows, self.rows), min(positions, self.positions)
+        resized: list[dict[int, Tensor]] = [{}, {}]
+        for kind, new in zip((self.keys, self.values), resized, strict=True):
             for layer, old in kind.items():
-                kind[layer] = old.new_zeros(rows, old.shape[1], positions, old.shape[3])
-                kind[layer][:old_rows, :, :old_positions] = old[:old_rows, :, :old_positions]
+                new[layer] = old.new_zeros(rows, old.shape[1], positions, old.shape[3])
+                new[layer][:kept_rows, :, :kept_positions] = old[:kept_rows, :, :kept_positions]
+        # All at once: where there is no memory for the last layer, the rows must find the first ones as they were.
+        self.keys, self.values = resized
         self.rows, self.positions = rows, positions
 
     def copy(self, row: int, source: Slots, source_row: int, end: int) -> None:
@@ -52,9 +55,9 @@ class Slots:
             for tensor in kind.values():
                 tensor[row] = 0
 
-    def window(self, starts: Sequence[int], tokens: int) -> Window:
-        """Rows 0 … n, each about to write `tokens` positions from its start."""
-        return Window(self, starts, tokens)
+    def window(self, starts: Sequence[int], tokens: int, device: torch.device) -> Window:
+        """Rows 0 … n, each about to write `tokens` positions from its start, on the model's device."""
+        return Window(self, starts, tokens, device)
 
 
 class Window:
@@ -62,16 +65,16 @@ class Window:
 
     is_compileable = False
 
-    def __init__(self, slots: Slots, starts: Sequence[int], tokens: int) -> None:
-        self._slots, self._starts, self._tokens = slots, starts, tokens
+    def __init__(self, slots: Slots, starts: Sequence[int], tokens: int, device: torch.device) -> None:
+        self._slots, self._starts, self._tokens, self._device = slots, starts, tokens, device
         self.end = max(starts) + tokens
-        self.position_ids = torch.tensor(starts)[:, None] + torch.arange(tokens)
+        self.position_ids = torch.tensor(starts, device=device)[:, None] + torch.arange(tokens, device=device)
         self._places: dict[int, Tensor] = {}
 
     def mask(self, dtype: torch.dtype) -> Tensor:
         """(rows, 1, tokens, positions), what is added to a score: 0 where a token sees a position."""
-        hidden = torch.arange(self.end) > self.position_ids[:, :, None]
-        return torch.zeros(hidden.shape, dtype=dtype).masked_fill_(hidden, -torch.inf)[:, None]
+        hidden = torch.arange(self.end, device=self._device) > self.position_ids[:, :, None]
+        return torch.zeros(hidden.shape, dtype=dtype, device=self._device).masked_fill_(hidden, -torch.inf)[:, None]
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         return self.end - self._tokens
@@ -92,6 +95,6 @@ class Window:
     def _where(self, heads: int) -> Tensor:
         """Where (row, head, token) stand in the slots, seen as one list of positions."""
         if heads not in self._places:
-            rows = torch.arange(len(self._starts))[:, None] * heads + torch.arange(heads)
+            rows = torch.arange(len(self._starts) * heads, device=self._device).view(-1, heads)
             self._places[heads] = (rows[:, :, None] * self._slots.positions + self.position_ids[:, None]).flatten()
         return self._places[heads]

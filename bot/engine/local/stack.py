@@ -1,8 +1,9 @@
 """Low-rank products for a batch in which every row has its own mix.
 
 Contract: `Shared` adds one mix's product to all rows; `Stack` holds a copy of every row's factors side by side, so that one
-batched product for each half gives a row its own and nothing of another's. What a row brings is copied when it joins,
-never per step; ranks below the largest are filled up with zeros, so any ranks stand together.
+batched product for each half gives a row its own and nothing of another's. What a row brings is copied when it joins;
+everybody is copied again when the room has to be made larger, or could be much smaller; never per step. Ranks below the
+largest are filled up with zeros, so any ranks stand together.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from bot.engine.local.factors import Factors
 from bot.engine.local.projections import Group
 
 _SPARE = 2
-"""Columns are given back when so many times what is needed is there."""
+"""Columns are given back when so many times what is needed is there; rows, which come and go, at the square of it."""
 
 
 class Adders(Protocol):
@@ -63,7 +64,8 @@ class Stack:
         self._rows = len(rows)
         ranks = _largest(rows)
         fits = all(group in self._ranks and all(map(int.__ge__, self._ranks[group], own)) for group, own in ranks.items())
-        if self._rows > self._room or not fits or _columns(ranks) * _SPARE <= _columns(self._ranks):
+        spare = _columns(ranks) * _SPARE <= _columns(self._ranks) or self._rows * _SPARE**2 <= self._room
+        if self._rows > self._room or not fits or spare:
             self._make(rows, ranks)
         del self._held[self._rows :]
         for row, factors in enumerate(rows):
@@ -74,25 +76,28 @@ class Stack:
 
     def _make(self, rows: Sequence[Factors | None], ranks: dict[int, tuple[int, ...]]) -> None:
         """Room for these ranks; for rows by doubling, since everybody is copied again."""
-        self._room, self._held, self._ranks = 1 << (self._rows - 1).bit_length(), [], ranks
-        self._a, self._b = {}, {}
+        # The old goes first, so that both need not fit; and where the new does not fit, nothing is left that claims to be.
+        self._room, self._held, self._ranks, self._parts, self._a, self._b = 0, [], {}, {}, {}, {}
+        room = 1 << (self._rows - 1).bit_length()
         for factors in filter(None, rows):
             for group, a in factors.a.items():
                 if group not in self._a:
-                    self._a[group] = a.new_zeros(self._room, a.shape[0], sum(ranks[group]))
+                    self._a[group] = a.new_zeros(room, a.shape[0], sum(ranks[group]))
             for (group, place), b in factors.b.items():
                 if (group, place) not in self._b:
-                    self._b[group, place] = b.new_zeros(self._room, ranks[group][place], b.shape[1])
+                    self._b[group, place] = b.new_zeros(room, ranks[group][place], b.shape[1])
+        self._room, self._ranks = room, ranks
 
     def _put(self, row: int, factors: Factors | None) -> None:
         for group, a in self._a.items():
-            # Zeros beyond a row's own columns; what is left of another's B then counts for nothing.
+            own = factors.ranks.get(group) if factors else None
             a[row] = 0
-            if factors and group in factors.a:
-                for place, first, _ in _spans(self._ranks[group]):
-                    if rank := factors.ranks[group][place]:
-                        a[row, :, first : first + rank] = factors.columns(group, place)
-                        self._b[group, place][row, :rank] = factors.b[group, place]
+            for place, first, _ in _spans(self._ranks[group]):
+                # Also what A's zeros meet: an adapter may have overflowed to infinity, and 0 times that is NaN.
+                self._b[group, place][row] = 0
+                if factors and own and own[place]:
+                    a[row, :, first : first + own[place]] = factors.columns(group, place)
+                    self._b[group, place][row, : own[place]] = factors.b[group, place]
 
     def _part(self, group: int) -> tuple[Tensor, list[int], list[tuple[int, Tensor]]]:
         spans, rows = _spans(self._ranks[group]), self._rows
@@ -127,9 +132,6 @@ def _columns(ranks: Mapping[int, tuple[int, ...]]) -> int:
     return sum(map(sum, ranks.values()))
 
 
-def stack_of(rows: Sequence[Factors | None], stack: Stack) -> Adders | None:
-    """What these rows add: nothing, one mix for all, or `stack`, which is made to hold them."""
-    if all(factors is rows[0] for factors in rows):
-        return Shared(rows[0]) if rows[0] else None
-    stack.hold(rows)
-    return stack
+def shared(factors: Factors | None) -> Shared | None:
+    """One mix for all rows, or nothing."""
+    return Shared(factors) if factors else None
