@@ -35,6 +35,7 @@ browser: $(VENV)/.ready-dev
 bench: $(VENV)/.ready-dev
 	SCHEDULES=125 $(BIN)/pytest tests/engine/test_batch.py
 	$(BIN)/bot bench serve --out tests/load/results/serve.json $(ARGS)
+	$(BIN)/python tests/load/readme.py
 
 WORK ?= var/starter
 

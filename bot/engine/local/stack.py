@@ -9,6 +9,7 @@ largest are filled up with zeros, so any ranks stand together.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Protocol
 
@@ -47,17 +48,30 @@ class Shared:
             layer.addmm_(columns.narrow(1, first, rank), self._b[group.number, place])
 
 
+@dataclass(frozen=True)
+class _Block:
+    """Layers of a group that follow one another, alike in rank and width, so that one product serves them all."""
+
+    place: int
+    count: int
+    column: int
+    rank: int
+    width: int
+
+
 class Stack:
-    """Rows 0 … n of a batch, each with its own mix or none."""
+    """Rows 0 … n of a batch, each with its own mix or none, and one token at a time."""
 
     def __init__(self) -> None:
         self._rows = self._room = 0
         self._held: list[Factors | None] = []
         self._ranks: dict[int, tuple[int, ...]] = {}
         self._a: dict[int, Tensor] = {}
-        self._b: dict[tuple[int, int], Tensor] = {}
-        self._parts: dict[int, tuple[Tensor, list[int], list[tuple[int, Tensor]]]] = {}
-        """What one step multiplies by: group → A, columns of each layer, and the layers' places with their B's."""
+        """Group → (room, in, columns)."""
+        self._b: dict[int, list[tuple[_Block, Tensor]]] = {}
+        """Group → its blocks, each (room, layers, rank, width)."""
+        self._parts: dict[int, tuple[Tensor, list[tuple[_Block, Tensor]]]] = {}
+        """The same as a step multiplies by it: of the rows that there are, a block's layers one after the other."""
 
     def hold(self, rows: Sequence[Factors | None]) -> None:
         """These are the rows from now on; only those that are others than before are copied."""
@@ -72,45 +86,62 @@ class Stack:
             if row == len(self._held) or factors is not self._held[row]:
                 self._put(row, factors)
                 self._held[row : row + 1] = [factors]
-        self._parts = {group: self._part(group) for group in self._a}
+        count = self._rows
+        self._parts = {
+            group: (a[:count], [(block, b[:count].flatten(0, 1)) for block, b in self._b[group]])
+            for group, a in self._a.items()
+        }
 
     def _make(self, rows: Sequence[Factors | None], ranks: dict[int, tuple[int, ...]]) -> None:
         """Room for these ranks; for rows by doubling, since everybody is copied again."""
         # The old goes first, so that both need not fit; and where the new does not fit, nothing is left that claims to be.
         self._room, self._held, self._ranks, self._parts, self._a, self._b = 0, [], {}, {}, {}, {}
         room = 1 << (self._rows - 1).bit_length()
-        for factors in filter(None, rows):
-            for group, a in factors.a.items():
-                if group not in self._a:
-                    self._a[group] = a.new_zeros(room, a.shape[0], sum(ranks[group]))
-            for (group, place), b in factors.b.items():
-                if (group, place) not in self._b:
-                    self._b[group, place] = b.new_zeros(room, ranks[group][place], b.shape[1])
+        some = {place: b for factors in filter(None, rows) for place, b in factors.b.items()}
+        for group, own in ranks.items():
+            a = next(factors.a[group] for factors in filter(None, rows) if group in factors.a)
+            self._a[group] = a.new_zeros(room, a.shape[0], sum(own))
+            blocks = _blocks(own, [some[group, place].shape[1] if rank else 0 for place, rank in enumerate(own)])
+            self._b[group] = [(block, a.new_zeros(room, block.count, block.rank, block.width)) for block in blocks]
         self._room, self._ranks = room, ranks
 
     def _put(self, row: int, factors: Factors | None) -> None:
         for group, a in self._a.items():
             own = factors.ranks.get(group) if factors else None
             a[row] = 0
-            for place, first, _ in _spans(self._ranks[group]):
+            for block, b in self._b[group]:
                 # Also what A's zeros meet: an adapter may have overflowed to infinity, and 0 times that is NaN.
-                self._b[group, place][row] = 0
-                if factors and own and own[place]:
-                    a[row, :, first : first + own[place]] = factors.columns(group, place)
-                    self._b[group, place][row, : own[place]] = factors.b[group, place]
-
-    def _part(self, group: int) -> tuple[Tensor, list[int], list[tuple[int, Tensor]]]:
-        spans, rows = _spans(self._ranks[group]), self._rows
-        return self._a[group][:rows], [rank for *_, rank in spans], [(p, self._b[group, p][:rows]) for p, *_ in spans]
+                b[row] = 0
+                for number in range(block.count if factors and own else 0):
+                    place, first = block.place + number, block.column + number * block.rank
+                    if factors and own and own[place]:
+                        a[row, :, first : first + own[place]] = factors.columns(group, place)
+                        b[row, number, : own[place]] = factors.b[group, place]
 
     def add(self, group: Group, x: Tensor, y: Tensor) -> None:
         if group.number not in self._parts:
             return
-        a, ranks, parts = self._parts[group.number]
-        columns = torch.bmm(x.reshape(self._rows, -1, x.shape[-1]), a).split_with_sizes(ranks, 2)
-        outs = y.view(self._rows, -1, y.shape[-1]).split_with_sizes(group.widths, 2)
-        for own, (place, b) in zip(columns, parts, strict=True):
-            outs[place].add_(torch.bmm(own, b))
+        rows, (a, blocks) = self._rows, self._parts[group.number]
+        columns, out = torch.bmm(x.reshape(rows, 1, -1), a), y.view(rows, -1)
+        for block, b in blocks:
+            own = columns.narrow(2, block.column, block.count * block.rank).reshape(-1, 1, block.rank)
+            if block.count * block.width == out.shape[1]:
+                out.view(-1, 1, block.width).baddbmm_(own, b)
+            else:
+                part = out.narrow(1, group.starts[block.place], block.count * block.width)
+                part.add_(torch.bmm(own, b).view(rows, -1))
+
+
+def _blocks(ranks: Sequence[int], widths: Sequence[int]) -> list[_Block]:
+    blocks: list[_Block] = []
+    for place, first, rank in _spans(tuple(ranks)):
+        last = blocks[-1] if blocks else None
+        alike = last and (last.rank, last.width, last.place + last.count) == (rank, widths[place], place)
+        if last and alike:
+            blocks[-1] = replace(last, count=last.count + 1)
+        else:
+            blocks.append(_Block(place, 1, first, rank, widths[place]))
+    return blocks
 
 
 @cache
