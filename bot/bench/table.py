@@ -24,7 +24,9 @@ def table(report: dict[str, Any]) -> str:
 
 
 def put_table(text: str, report: dict[str, Any]) -> str:
-    """`text` with the report's table between the marks."""
+    """`text` with the report's table between the marks. Raises ValueError where they are not both there."""
+    if not 0 <= text.find(BEGIN) < text.find(END):
+        raise ValueError(f"The text has no {BEGIN} with {END} after it: put both back.")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n{table(report)}\n{END}{after}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,11 @@ from safetensors.torch import load_file, save_file
 from bot.adapters.verify import verify
 from bot.base import Base
 from bot.engine.local.engine import LocalEngine
+from bot.engine.local.factors import Factors
 from bot.engine.local.prefixes import LEAST, Prefixes
+from bot.engine.local.projections import Group, Product
 from bot.engine.local.slots import Slots
+from bot.engine.local.stack import Stack
 from bot.errors import EngineError, SettingsError
 from bot.types import Adapter, Message, Mix, Sampling
 from tests.conftest import make_adapter
@@ -125,8 +129,11 @@ async def test_everybody_gone_leaves_nothing_behind(tiny_base: Base, tmp_path: P
 
     async def leave_early(number: int) -> None:
         stream = engine.stream([Message("user", f"{number} lamps")], mixes[number % 2], long, 0)
-        if number % 3:
-            await anext(stream)
+        first = asyncio.ensure_future(anext(stream))
+        if number % 3 == 0:
+            await asyncio.sleep(0)
+            first.cancel()
+        await asyncio.wait([first])
         await stream.aclose()
 
     await asyncio.gather(*(leave_early(number) for number in range(12)))
@@ -250,7 +257,14 @@ async def test_memory_of_rows_that_left_is_given_back_while_others_go_on(tiny_ba
         async for _ in engine.stream([Message("user", "hello")], mix, how, 0):
             pass
 
-    await asyncio.gather(*(chat(mix, tokens) for mix, tokens in zip(mixes, (300, 20, 20, 20, 20), strict=True)))
+    gate = threading.Event()
+    scheduler.call(lambda: gate.wait(10) and None)
+    async with asyncio.TaskGroup() as group:
+        for mix, tokens in zip(mixes, (300, 20, 20, 20, 20), strict=True):
+            group.create_task(chat(mix, tokens))
+        while sum(ticket.row is not None for ticket in scheduler._waiting) < len(mixes):
+            await asyncio.sleep(0.01)
+        gate.set()
     most = next(row for row in sizes if row[0] == 5)
     alone = [row for row in sizes if row[0] == 1][-1]
     assert alone[1] * 4 <= most[1]
@@ -286,6 +300,23 @@ async def test_chats_of_one_weighted_mix_share_its_factors(tiny_base: Base, tmp_
     gc.collect()
     assert not model.adapters._mixes
     await engine.close()
+
+
+def test_a_row_finds_nothing_of_the_one_before_it_in_its_slot() -> None:
+    slots = Slots(1, 4)
+    nothing = torch.full((1, 1, 4, 2), torch.nan)
+    slots.window([0], 4, CPU).update(nothing, nothing, 0)
+    slots.clear(0)
+    assert not slots.keys[0].any()
+    assert not slots.values[0].any()
+    stack, group = Stack(), Group(0, Product(torch.zeros(3, 2), None), (3,))
+    endless = Factors({0: torch.ones(2, 1)}, {(0, 0): torch.full((1, 3), torch.inf)}, {0: (1,)})
+    plain = Factors({0: torch.ones(2, 1)}, {(0, 0): torch.ones(1, 3)}, {0: (1,)})
+    stack.hold([endless, plain], 2)
+    stack.hold([None, plain], 2)
+    y = torch.zeros(2, 1, 3)
+    stack.add(group, torch.ones(2, 1, 2), y)
+    assert y.tolist() == [[[0.0] * 3], [[2.0] * 3]]
 
 
 def test_resized_slots_keep_what_they_hold() -> None:

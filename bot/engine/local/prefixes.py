@@ -37,7 +37,7 @@ class Prefixes:
 
     @property
     def bytes(self) -> int:
-        return sum(entry.slots.bytes for entry in self._entries.values())
+        return sum(entry.slots.bytes for entry in list(self._entries.values()))
 
     def find(self, key: str, ids: list[int]) -> tuple[Slots, int] | None:
         """The slots that share most tokens with `ids`, and how many; never all, since the last must be read anew."""

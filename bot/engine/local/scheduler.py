@@ -7,6 +7,7 @@ batch changes a row's tokens only where two were as good as equal. An error ends
 
 from __future__ import annotations
 
+import contextlib
 import math
 import threading
 from collections import deque
@@ -268,9 +269,13 @@ class Scheduler:
                 self._slots.copy(number, self._slots, len(self._rows), last.filled)
                 self._rows[number] = last
             self._slots.clear(len(self._rows))
-        if numbers and self._rows:
+        if numbers and not self._rows:
+            self._empty()
+        elif numbers:
             # Not as soon as it could be: resizing copies, and the next row may need the place again.
-            self._fit(self._rows, _SPARE)
+            with contextlib.suppress(RuntimeError):
+                # It needs memory for a moment; where there is none, what is there will do.
+                self._fit(self._rows, _SPARE)
             self._gather()
 
     def _gather(self) -> None:
@@ -279,7 +284,8 @@ class Scheduler:
         if all(factors is rows[0] for factors in rows):
             self._stack, self._added = Stack(), shared(rows[0])
         else:
-            self._stack.hold(rows)
+            extent = self._extent(self._rows)
+            self._stack.hold(rows, extent[0] if extent else len(rows))
             self._added = self._stack
 
     def _empty(self) -> None:

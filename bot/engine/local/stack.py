@@ -35,7 +35,8 @@ class Shared:
     """Every row has the same mix."""
 
     def __init__(self, factors: Factors) -> None:
-        self._b = factors.b
+        # The whole, not its halves alone: as long as somebody holds it, others who want the same mix are given it.
+        self._factors, self._b = factors, factors.b
         self._a = {group: (a, _spans(factors.ranks[group])) for group, a in factors.a.items()}
 
     def add(self, group: Group, x: Tensor, y: Tensor) -> None:
@@ -73,14 +74,15 @@ class Stack:
         self._parts: dict[int, tuple[Tensor, list[tuple[_Block, Tensor]]]] = {}
         """The same as a step multiplies by it: of the rows that there are, a block's layers one after the other."""
 
-    def hold(self, rows: Sequence[Factors | None]) -> None:
-        """These are the rows from now on; only those that are others than before are copied."""
+    def hold(self, rows: Sequence[Factors | None], room: int) -> None:
+        """These are the rows from now on; only those that are others than before are copied. Where more room has to be made,
+        it is made for `room` rows."""
         self._rows = len(rows)
         ranks = _largest(rows)
         fits = all(group in self._ranks and all(map(int.__ge__, self._ranks[group], own)) for group, own in ranks.items())
         spare = _columns(ranks) * _SPARE <= _columns(self._ranks) or self._rows * _SPARE**2 <= self._room
         if self._rows > self._room or not fits or spare:
-            self._make(rows, ranks)
+            self._make(rows, ranks, room)
         del self._held[self._rows :]
         for row, factors in enumerate(rows):
             if row == len(self._held) or factors is not self._held[row]:
@@ -92,11 +94,10 @@ class Stack:
             for group, a in self._a.items()
         }
 
-    def _make(self, rows: Sequence[Factors | None], ranks: dict[int, tuple[int, ...]]) -> None:
-        """Room for these ranks; for rows by doubling, since everybody is copied again."""
+    def _make(self, rows: Sequence[Factors | None], ranks: dict[int, tuple[int, ...]], room: int) -> None:
+        """Room for these ranks."""
         # The old goes first, so that both need not fit; and where the new does not fit, nothing is left that claims to be.
         self._room, self._held, self._ranks, self._parts, self._a, self._b = 0, [], {}, {}, {}, {}
-        room = 1 << (self._rows - 1).bit_length()
         some = {place: b for factors in filter(None, rows) for place, b in factors.b.items()}
         for group, own in ranks.items():
             a = next(factors.a[group] for factors in filter(None, rows) if group in factors.a)
