@@ -16,6 +16,8 @@ from bot.base import Base
 from bot.engine.local.encode import encode
 from bot.engine.local.model import load_base
 from bot.errors import DataError, TrainingError
+from bot.training.attention import attend_without_mask
+from bot.training.lora import quicken
 from bot.training.recipe import Recipe
 from bot.types import Message
 
@@ -31,7 +33,10 @@ def attach(base: Base, recipe: Recipe) -> Any:
     model = load_base(base, torch.float32)
     config = _soft_prompt(base, recipe) if recipe.method == "soft-prompt" else _lora(base, model, recipe)
     set_seed(recipe.seed)
-    return get_peft_model(model, config)
+    adapted = get_peft_model(model, config)
+    quicken(adapted, recipe.dropout)
+    attend_without_mask(adapted)
+    return adapted
 
 
 def _soft_prompt(base: Base, recipe: Recipe) -> Any:

@@ -1,16 +1,18 @@
 """Conversations → rows of token ids, through the functions that serving uses: search, render, encode.
 
-Serving puts the passages for the customer's last message into one system message. So each reply of an agent is a row of
-its own: what came before it, the passages for its own question, and loss on that reply and its end token alone.
+Serving puts the passages for the customer's last message into one system message. So each reply of an agent is encoded
+after what came before it and the passages for its own question. Where a reply's context goes on exactly where the reply
+before it ended, as it does without passages, both stand in one row: the same tokens, read once.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bot.engine.local.encode import encode, encode_supervised
+from bot.engine.local.encode import encode_reply
 from bot.errors import DataError
 from bot.knowledge.search import KnowledgeBase
 from bot.prompts.render import render
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One reply. `messages` is the rendered prompt; `ids` goes on to the reply's end, where `mask` is true. `question` is
-    the customer's message as it was written."""
+    """One reply, or several of a conversation. `mask` is true at the replies' `ids` and their end tokens. The last of
+    the `replies` is also here as text: `messages` is its rendered prompt, `question` what the customer wrote."""
 
     conversation: str
     question: str
@@ -33,35 +35,53 @@ class Row:
     reply: str
     ids: list[int]
     mask: list[bool]
+    replies: int = 1
 
 
 @dataclass(frozen=True)
 class Renderer:
-    """How a turn becomes a row. `collection` "" is training without knowledge; `passages` is how many a reply gets."""
+    """How a turn becomes a row. `collection` "" is training without knowledge; `passages` is how many a reply gets.
+    Replies share a row up to `longest` tokens."""
 
     tokenizer: PreTrainedTokenizerBase
     prompt: Prompt
     knowledge: KnowledgeBase
     collection: str
     passages: int
+    longest: int
 
     async def rows(self, conversations: Sequence[Conversation]) -> AsyncIterator[Row]:
-        """A row for each reply, in order. Raises DataError for a row without a supervised token."""
+        """The replies in order. Raises DataError for a reply without a supervised token."""
         for conversation in conversations:
+            row: Row | None = None
             for number, message in enumerate(conversation.messages):
-                if message.role == "assistant":
-                    yield await self._row(conversation.id, conversation.messages[:number], message)
+                if message.role != "assistant":
+                    continue
+                following = await self._row(conversation.id, conversation.messages[:number], message.content)
+                joined = self._joined(row, following) if row else following
+                if row and not joined:
+                    yield row
+                row = joined or following
+            if row:
+                yield row
 
-    async def _row(self, conversation: str, history: Sequence[Message], reply: Message) -> Row:
+    async def _row(self, conversation: str, history: Sequence[Message], reply: str) -> Row:
         found = None
         if self.collection:
             asked = [message.content for message in history if message.role == "user"]
             found = await self.knowledge.search_turn(asked, self.collection, self.passages)
         messages = render(self.prompt, self.prompt.examples, {}, found, history)
-        ids, said = encode_supervised(self.tokenizer, (*messages, reply))
-        # Earlier replies and few-shot examples are context: only what follows the prompt as served is supervised.
-        start = len(encode(self.tokenizer, messages))
-        mask = [position >= start and by_agent for position, by_agent in enumerate(said)]
-        if not any(mask):
+        ids, start = encode_reply(self.tokenizer, messages, reply)
+        if start == len(ids):
             raise DataError(f"Conversation {conversation!r} has a reply without a single token.", "Correct that row.")
-        return Row(conversation, history[-1].content, messages, reply.content, ids, mask)
+        # Earlier replies and few-shot examples are context: only what follows the prompt as served is supervised.
+        mask = [False] * start + [True] * (len(ids) - start)
+        return Row(conversation, history[-1].content, messages, reply, ids, mask)
+
+    def _joined(self, row: Row, following: Row) -> Row | None:
+        """Both in one, where the second's context begins with all of the first."""
+        size = len(row.ids)
+        context = following.mask.index(True)
+        if len(following.ids) > self.longest or size > context or following.ids[:size] != row.ids:
+            return None
+        return dataclasses.replace(following, mask=row.mask + following.mask[size:], replies=row.replies + 1)

@@ -41,6 +41,7 @@ class Recipe(BaseModel):
     epochs: int = Field(3, ge=1, le=1000)
     batch_size: int = Field(8, ge=1, le=4096)
     max_tokens: int = Field(1024, ge=8)
+    evaluations: int = Field(1, ge=1, le=100)
     patience: int = Field(1, ge=1)
     held_out: float = Field(0.15, gt=0, lt=1)
     seed: int = Field(0, ge=0, lt=2**32)

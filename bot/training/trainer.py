@@ -1,109 +1,86 @@
-"""The Hugging Face Trainer on an adapter: loss on the supervised tokens only, measured on held-out rows after every epoch.
+"""The Hugging Face Trainer on an adapter: measured on held-out rows while it trains, stopped early, saved so that a run goes
+on after whatever ended it, over one process or several.
 
-Rows are padded on the right, so every position is what it is in serving, also behind the virtual tokens that PEFT puts
-first. Logits are computed where a supervised token is next, nowhere else. Held-out loss is a mean over tokens, not over
-batches, for base and adapter alike. This file and `adapter.py` are all of training that touches a model.
+Held-out loss is a mean over tokens, not over batches, for base and adapter alike.
 """
 
 from __future__ import annotations
 
-import inspect
 import math
+import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from bot.engine.local.model import choose_device, choose_dtype
-from bot.errors import TrainingError
+from bot.errors import DataError, TrainingError
+from bot.training.checkpoints import keep_only, newest, seal
 from bot.training.dataset import Row
+from bot.training.loss import collate, features, held_out_loss, supervised_loss
+from bot.training.processes import is_main, process_count, shared
 from bot.training.progress import Progress, Step
 from bot.training.recipe import Recipe
 
-IGNORE = -100
 _SMOOTHING = 0.9
 
 
-def collate(rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
-    """Right-padded int64 tensors of shape (rows, longest): input_ids, attention_mask, labels."""
-    longest = max(len(row["input_ids"]) for row in rows)
-    pads = [longest - len(row["input_ids"]) for row in rows]
-    return {
-        # Any id will do for padding: nothing attends to it and it has no label.
-        "input_ids": torch.tensor([row["input_ids"] + [0] * pad for pad, row in zip(pads, rows, strict=True)]),
-        "attention_mask": torch.tensor([[1] * (longest - pad) + [0] * pad for pad in pads]),
-        "labels": torch.tensor([row["labels"] + [IGNORE] * pad for pad, row in zip(pads, rows, strict=True)]),
-    }
+class _ByLength(torch.utils.data.Sampler[int]):
+    """Rows of like length side by side, in an order that depends on seed and epoch alone: a run that goes on within an
+    epoch finds the same one."""
 
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+        self._lengths = list(lengths)
+        self._batch_size = batch_size
+        self._seed = seed
+        self._epoch = 0
 
-def features(row: Row) -> dict[str, list[int]]:
-    return {
-        "input_ids": row.ids,
-        "labels": [token if said else IGNORE for token, said in zip(row.ids, row.mask, strict=True)],
-    }
+    def set_epoch(self, epoch: int) -> None:
+        self._epoch = epoch
 
+    def __len__(self) -> int:
+        return len(self._lengths)
 
-def supervised_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, int]:
-    """Negative log-likelihood in nats, summed over the batch's supervised tokens, and their number."""
-    labels = batch["labels"]
-    columns = (labels != IGNORE).any(0).nonzero()[:, 0]
-    # The logits at a position speak about the next one. Counted from the end, since virtual tokens may stand in front.
-    keep = columns - 1 - labels.shape[1]
-    inputs: dict[str, Any] = {key: value for key, value in batch.items() if key != "labels"}
-    can_choose = "logits_to_keep" in inspect.signature(model.get_base_model().forward).parameters
-    if can_choose:
-        inputs["logits_to_keep"] = keep
-    logits = model(**inputs, use_cache=False).logits
-    if not can_choose:
-        logits = logits[:, keep]
-    wanted = labels[:, columns]
-    chosen = wanted != IGNORE
-    loss = torch.nn.functional.cross_entropy(logits[chosen].float(), wanted[chosen], reduction="sum")
-    return loss, int(chosen.sum())
-
-
-def held_out_loss(model: Any, rows: Sequence[Row], batch_size: int) -> float:
-    """Mean negative log-likelihood a supervised token, in nats, with the model in evaluation mode."""
-    was_training = model.training
-    model.eval()
-    total, tokens = 0.0, 0
-    ordered = sorted(rows, key=lambda row: len(row.ids))
-    with torch.no_grad():
-        for start in range(0, len(ordered), batch_size):
-            batch = collate([features(row) for row in ordered[start : start + batch_size]])
-            loss, count = supervised_loss(model, {key: value.to(model.device) for key, value in batch.items()})
-            total, tokens = total + float(loss), tokens + count
-    model.train(was_training)
-    return total / tokens
+    def __iter__(self) -> Iterator[int]:
+        chance = torch.Generator().manual_seed(self._seed + self._epoch * 2**32)
+        return iter(get_length_grouped_indices(self._lengths, self._batch_size, generator=chance))
 
 
 class _AdapterTrainer(Trainer):  # type: ignore[misc]
-    """Keeps the running loss and the tokens read so far for whoever watches."""
+    """Keeps the running loss for whoever watches, and seals its checkpoints."""
 
     control: Any
 
     def __init__(self, held_out: Sequence[Row], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._held_out = held_out
-        self.loss_is_scaled_for_ga = False
+        # Has the Trainer count the supervised tokens of a step over all processes, and leave their mean to compute_loss.
+        self.model_accepts_loss_kwargs = True
         self.running_loss: float | None = None
-        self.tokens_read = 0
 
-    def compute_loss(self, model: Any, inputs: dict[str, torch.Tensor], *_: Any, **__: Any) -> torch.Tensor:
+    def _get_train_sampler(self, train_dataset: Any = None) -> _ByLength:
+        lengths = [len(row["input_ids"]) for row in self.train_dataset]
+        return _ByLength(lengths, self.args.train_batch_size * self.args.world_size, self.args.seed)
+
+    def compute_loss(
+        self, model: Any, inputs: dict[str, torch.Tensor], *_: Any, num_items_in_batch: Any = None, **__: Any
+    ) -> torch.Tensor:
         total, tokens = supervised_loss(model, inputs)
-        loss = total / tokens
-        value = float(loss.detach())
+        value = float(total.detach()) / tokens
         if not math.isfinite(value):
             raise TrainingError(
                 f"The loss became {value} at step {self.state.global_step + 1}.", "Train with a lower learning_rate."
             )
         before = self.running_loss if self.running_loss is not None else value
         self.running_loss = _SMOOTHING * before + (1 - _SMOOTHING) * value
-        self.tokens_read += int(inputs["attention_mask"].sum())
-        return loss
+        # Gradients are averaged over processes, so each one's part of the mean counts as many times.
+        return total / num_items_in_batch * self.accelerator.num_processes
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """The Trainer's own averages over batches; this one averages over tokens."""
@@ -112,19 +89,40 @@ class _AdapterTrainer(Trainer):  # type: ignore[misc]
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        root = Path(self.args.output_dir)
+        folder = root / f"checkpoint-{self.state.global_step}"
+        try:
+            super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                seal(folder, last=self.control.should_training_stop)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise TrainingError(
+                f"{folder.name} could not be written: {str(error).splitlines()[0]}.", "Make room, then go on with --resume."
+            ) from None
+        if self.args.should_save:
+            keep_only(root, [folder, Path(self.state.best_model_checkpoint or folder)])
+
 
 class _Watcher(TrainerCallback):  # type: ignore[misc]
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._held_out: float | None = None
-        self._start = time.perf_counter()
+        self._start: tuple[float, int] | None = None
         self.trainer: _AdapterTrainer | None = None
 
     def _tell(self, state: Any) -> None:
         assert self.trainer is not None
-        rate = self.trainer.tokens_read / max(time.perf_counter() - self._start, 1e-9)
+        assert self._start is not None
+        start, before = self._start
+        rate = (state.num_input_tokens_seen - before) / max(time.perf_counter() - start, 1e-9)
         step = Step("training", state.global_step, state.max_steps, self.trainer.running_loss, self._held_out, rate)
         self._progress.step(step)
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._start = self._start or (time.perf_counter(), state.num_input_tokens_seen)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._tell(state)
@@ -143,54 +141,91 @@ def run(
     progress: Progress,
     dtype: str,
 ) -> dict[str, float]:
-    """Train `model` in place and leave it at its best held-out epoch → epochs run and tokens read.
+    """Train `model` in place and leave it at its best held-out loss → epochs run and tokens read.
 
-    `work` takes checkpoints and may be deleted afterwards. `dtype` "auto" computes in bfloat16 where a probe finds that
-    faster; weights stay in float32. The same recipe, rows, seed, dtype and thread count give the same weights.
+    `work` takes checkpoints; where it holds a complete one, training goes on from there. `dtype` "auto" computes in bfloat16
+    where a probe finds that faster; weights stay in float32. The same recipe, rows, seed, dtype and thread count give the
+    same weights, however often the run was broken off.
     """
-    watcher = _Watcher(progress)
-    trainer = _AdapterTrainer(
-        held_out,
-        model=model,
-        args=_arguments(recipe, work, choose_dtype(dtype, choose_device())[0]),
-        data_collator=collate,
-        train_dataset=[features(row) for row in training],
-        eval_dataset=[features(row) for row in held_out],
-        callbacks=[EarlyStoppingCallback(recipe.patience), watcher],
-    )
-    watcher.trainer = trainer
-    trainer.remove_callback(PrinterCallback)
-    trainer.train()
+    precision = shared(choose_dtype(dtype, choose_device())[0])
+    with _quiet_resuming():
+        watcher = _Watcher(progress)
+        trainer = _AdapterTrainer(
+            held_out,
+            model=model,
+            args=_arguments(recipe, len(training), work, precision),
+            data_collator=collate,
+            train_dataset=[features(row) for row in training],
+            eval_dataset=[features(row) for row in held_out],
+            callbacks=[EarlyStoppingCallback(recipe.patience), watcher],
+        )
+        watcher.trainer = trainer
+        trainer.remove_callback(PrinterCallback)
+        checkpoint = shared(newest(work) if is_main() else None)
+        if checkpoint and checkpoint.last:
+            state = _load_best(trainer, work, checkpoint.path)
+        else:
+            trainer.train(resume_from_checkpoint=str(checkpoint.path) if checkpoint else None)
+            state = trainer.state
     # Mixed precision wraps the model's forward and leaves it so; what is measured afterwards is measured as served.
     trainer.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
-    return {"epochs": float(trainer.state.epoch or 0), "tokens": float(trainer.tokens_read)}
+    return {"epochs": round(float(state.epoch or 0), 3), "tokens": float(state.num_input_tokens_seen)}
 
 
-def _arguments(recipe: Recipe, work: Path, dtype: torch.dtype) -> TrainingArguments:
+def _load_best(trainer: _AdapterTrainer, work: Path, last: Path) -> Any:
+    """Of a run that had ended its training: put its best weights into the model → its state at the end."""
+    from transformers import TrainerState
+
+    state = TrainerState.load_from_json(str(last / "trainer_state.json"))
+    trainer.state.best_model_checkpoint = str(work / Path(state.best_model_checkpoint or last).name)
+    trainer._load_best_model()
+    return state
+
+
+@contextmanager
+def _quiet_resuming() -> Iterator[None]:
+    """Without transformers' remarks on weights that a checkpoint of an adapter does not hold."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _arguments(recipe: Recipe, rows: int, work: Path, dtype: torch.dtype) -> TrainingArguments:
+    processes = process_count()
+    if recipe.batch_size % processes:
+        raise DataError(
+            f"batch_size is {recipe.batch_size}, which {processes} processes cannot share alike.", "Take a multiple of them."
+        )
+    steps = max(1, math.ceil(math.ceil(rows / recipe.batch_size) / recipe.evaluations))
     return TrainingArguments(
         output_dir=str(work),
         num_train_epochs=recipe.epochs,
-        per_device_train_batch_size=recipe.batch_size,
+        per_device_train_batch_size=recipe.batch_size // processes,
         per_device_eval_batch_size=recipe.batch_size,
         learning_rate=recipe.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=recipe.warmup,
         weight_decay=recipe.weight_decay,
-        train_sampling_strategy="group_by_length",
         use_cpu=not torch.cuda.is_available(),
         bf16=dtype == torch.bfloat16,
         seed=recipe.seed,
-        data_seed=recipe.seed,
-        eval_strategy="epoch",
-        save_strategy="epoch",
-        save_total_limit=1,
-        save_only_model=True,
+        eval_strategy="steps",
+        eval_steps=steps,
+        save_strategy="steps",
+        save_steps=steps,
         load_best_model_at_end=True,
         metric_for_best_model="eval_loss",
         greater_is_better=False,
+        include_num_input_tokens_seen="non_padding",
         logging_strategy="no",
         report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=False,
         remove_unused_columns=False,
+        ddp_find_unused_parameters=False,
     )

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from bot.base import STARTER
-from bot.engine.local.encode import encode, encode_supervised
+from bot.engine.local.encode import encode, encode_reply
 from bot.errors import DataError
 from bot.types import Message
 
@@ -46,34 +46,16 @@ def test_text_never_becomes_a_control_token(system: str, user: str, reply: str) 
 
 @settings(max_examples=200)
 @given(user=hostile, first=hostile, second=hostile)
-def test_exactly_the_assistants_words_are_supervised(user: str, first: str, second: str) -> None:
-    messages = [Message("user", user), Message("assistant", first), Message("user", user), Message("assistant", second)]
-    ids, mask = encode_supervised(TOKENIZER, messages)
-    assert len(ids) == len(mask)
-    supervised = [i for i, said in zip(ids, mask, strict=True) if said]
-    plain = [TOKENIZER.decode(part, clean_up_tokenization_spaces=False) for part in split_at_end(supervised)]
-    expected = [
-        TOKENIZER.decode(TOKENIZER.encode(text, add_special_tokens=False, split_special_tokens=True))
-        for text in (first, second)
-    ]
-    assert plain == expected
-    assert ids[: len(encode(TOKENIZER, messages[:1]))] == encode(TOKENIZER, messages[:1])
-
-
-def split_at_end(ids: list[int]) -> list[list[int]]:
-    end = TOKENIZER.eos_token_id
-    parts: list[list[int]] = [[]]
-    for token in ids:
-        if token == end:
-            parts.append([])
-        else:
-            parts[-1].append(token)
-    assert parts.pop() == [], "the last reply must end with its end token"
-    return parts
+def test_exactly_the_last_reply_is_told_apart(user: str, first: str, second: str) -> None:
+    messages = [Message("user", user), Message("assistant", first), Message("user", user)]
+    ids, start = encode_reply(TOKENIZER, messages, second)
+    assert ids[:start] == encode(TOKENIZER, messages)
+    said = TOKENIZER.encode(second, add_special_tokens=False, split_special_tokens=True)
+    assert ids[start:] == [*said, TOKENIZER.eos_token_id]
 
 
 def test_a_template_that_rewrites_earlier_turns_is_refused_for_training() -> None:
     tokenizer = AutoTokenizer.from_pretrained(STARTER)
     tokenizer.chat_template = "{{ messages | length }}" + str(tokenizer.chat_template)
     with pytest.raises(DataError, match="prefix-stable"):
-        encode_supervised(tokenizer, [Message("user", "a"), Message("assistant", "b")])
+        encode_reply(tokenizer, [Message("user", "a")], "b")

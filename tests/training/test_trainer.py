@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft.tuners.lora import LoraLayer
 from transformers import AutoModelForCausalLM
 
 from bot.base import Base
@@ -15,9 +16,11 @@ from bot.engine.local.model import load_tokenizer
 from bot.errors import DataError, TrainingError
 from bot.training import adapter as adapters
 from bot.training.dataset import Row
+from bot.training.lora import SharedDropout
+from bot.training.loss import IGNORE, collate, features, held_out_loss, supervised_loss
 from bot.training.progress import Quiet
 from bot.training.recipe import Recipe
-from bot.training.trainer import IGNORE, collate, features, held_out_loss, run, supervised_loss
+from bot.training.trainer import run
 
 RECIPE = Recipe(prompt="support@1", targets=["q_proj", "up_proj"], rank=2, epochs=1, learning_rate=0.01, batch_size=3)
 
@@ -65,10 +68,67 @@ def test_without_its_adapter_a_model_costs_what_its_base_does(model: Any, tiny_b
 
 def test_the_output_layer_sees_the_supervised_positions_only(model: Any) -> None:
     seen = []
-    hook = model.get_output_embeddings().register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[1]))
+    hook = model.get_output_embeddings().register_forward_hook(lambda _, inputs, __: seen.append(tuple(inputs[0].shape)))
     supervised_loss(model, collate([features(ROWS[0]), features(ROWS[2])]))
     hook.remove()
-    assert seen == [5]
+    assert seen == [(4 + 1, 32)]
+
+
+def begun_alike(beginning: int, *lengths: int) -> list[Row]:
+    ids = make_row(beginning, 1, 9).ids
+    rows = [make_row(length, 5, number) for number, length in enumerate(lengths)]
+    return [Row("c", "q", (), "r", ids + row.ids, [False] * beginning + row.mask) for row in rows]
+
+
+def test_what_all_rows_begin_with_is_read_once_and_changes_neither_loss_nor_gradients(
+    make_base: Callable[..., Base],
+) -> None:
+    model = adapters.attach(make_base(), RECIPE).eval()
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    rows = begun_alike(40, 12, 30, 7)
+    read = []
+    hook = model.get_input_embeddings().register_forward_hook(lambda _, inputs, __: read.append(inputs[0].numel()))
+    loss, tokens = supervised_loss(model, collate([features(row) for row in rows]))
+    hook.remove()
+    loss.backward()
+    gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    assert (sum(read), tokens) == (40 + 3 * 30, 15)
+    model.zero_grad()
+    alone = sum((reference(model, row) for row in rows), torch.zeros(()))
+    alone.backward()
+    torch.testing.assert_close(loss, alone, rtol=1e-5, atol=1e-4)
+    assert gradients
+    for name, parameter in model.named_parameters():
+        if parameter.grad is not None:
+            torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_leaves_out_its_share_and_keeps_the_mean() -> None:
+    torch.manual_seed(0)
+    x = torch.ones(64, 1001)
+    dropout = SharedDropout(0.25).train()
+    dropped = dropout(x)
+    assert dropout(x) is dropped, "projections that read the same tensor get the same one back"
+    assert float((dropped == 0).float().mean()) == pytest.approx(0.25, abs=0.01)
+    assert float(dropped.mean()) == pytest.approx(1, abs=0.01)
+    assert dropped[dropped != 0].unique().tolist() == pytest.approx([4 / 3])
+    assert not torch.equal(dropout(torch.ones(64, 1001)), dropped)
+    assert dropout.eval()(x) is x
+
+
+@torch.no_grad()
+def test_a_layer_computes_what_pefts_own_does(make_base: Callable[..., Base]) -> None:
+    model = adapters.attach(make_base(), RECIPE).eval()
+    layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
+    for layer in layers:
+        torch.nn.init.normal_(layer.lora_B["default"].weight, std=0.1)
+    x = torch.randn(2, 3, layers[0].in_features)
+    ours = layers[0](x)
+    layers[0].lora_variant.clear()
+    torch.testing.assert_close(ours, layers[0](x))
+    assert not torch.equal(ours, layers[0].base_layer(x))
 
 
 def test_of_a_soft_prompt_the_virtual_tokens_alone_are_trained(make_base: Callable[..., Base], tmp_path: Path) -> None:

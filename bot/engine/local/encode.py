@@ -39,23 +39,17 @@ def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> l
     return _ids(tokenizer, messages, generation_prompt=True)
 
 
-def encode_supervised(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> tuple[list[int], list[bool]]:
-    """Ids of a finished conversation and, for each, whether an assistant said it (its end token included).
+def encode_reply(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], reply: str) -> tuple[list[int], int]:
+    """Ids of the messages with their reply, and where the reply begins; its end token is the last of them.
 
-    The mask is the difference between the prefixes cut before and after each assistant turn. Raises DataError when the
-    template writes a prefix in another way than the whole, since training would then differ from serving.
+    Raises DataError when the template writes the messages in another way once a reply follows, since training would then
+    differ from serving.
     """
-    ids = _ids(tokenizer, messages, generation_prompt=False)
-    mask = [False] * len(ids)
-    for number, message in enumerate(messages):
-        if message.role != "assistant":
-            continue
-        before = _ids(tokenizer, messages[:number], generation_prompt=True)
-        after = _ids(tokenizer, messages[: number + 1], generation_prompt=False)
-        if ids[: len(before)] != before or ids[: len(after)] != after:
-            raise DataError(
-                "The base's chat template is not prefix-stable: a turn is written differently once others follow it.",
-                "Such a base cannot be trained on conversations: choose another.",
-            )
-        mask[len(before) : len(after)] = [True] * (len(after) - len(before))
-    return ids, mask
+    before = encode(tokenizer, messages)
+    ids = _ids(tokenizer, (*messages, Message("assistant", reply)), generation_prompt=False)
+    if ids[: len(before)] != before:
+        raise DataError(
+            "The base's chat template is not prefix-stable: a turn is written differently once others follow it.",
+            "Such a base cannot be trained on conversations: choose another.",
+        )
+    return ids, len(before)

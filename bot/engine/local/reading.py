@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bot.engine.local.encode import encode, encode_supervised
+from bot.engine.local.encode import encode, encode_reply
 from bot.engine.local.factors import Factors
 from bot.engine.local.model import Model
 from bot.engine.local.scheduler import CHUNK
@@ -51,9 +51,9 @@ class Scoring(Reading):
     """One reply under one mix."""
 
     def __init__(self, model: Model, messages: Sequence[Message], reply: str, mix: Mix) -> None:
-        ids, self._said = encode_supervised(model.tokenizer, (*messages, Message("assistant", reply)))
+        ids, start = encode_reply(model.tokenizer, messages, reply)
         super().__init__(model, ids, *model.parts(mix))
-        self._start = self._before + len(encode(model.tokenizer, messages))
+        self._start = self._before + start
         self.logprobs: list[float] = []
         """Of each token of the reply and its end, as far as it was read."""
 
@@ -63,7 +63,7 @@ class Scoring(Reading):
         keep = max(1, end - max(self._filled, self._start - 1))
         logits = self._model.forward(inputs, window, added, keep)[0]
         following = range(end - keep + 1, end + 1)
-        places = [p for p in following if self._start <= p < self._end and self._said[p - self._before]]
+        places = [place for place in following if self._start <= place < self._end]
         if places:
             logs = logits[[place - following.start for place in places]].float().log_softmax(-1)
             tokens = torch.tensor([[self._ids[place - self._before]] for place in places], device=logs.device)
