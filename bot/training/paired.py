@@ -49,11 +49,8 @@ def difference(one: Sequence[RowLoss], other: Sequence[RowLoss], seed: int = 0) 
         raise ValueError("the losses are of other conversations")
     _, places = np.unique(names, return_inverse=True)
     count = int(places.max()) + 1
-    sums = np.zeros((4, count))
-    for number, values in enumerate(
-        ([r.nats for r in one], [r.tokens for r in one], [r.nats for r in other], [r.tokens for r in other])
-    ):
-        np.add.at(sums[number], places, values)
+    columns = ([r.nats for r in one], [r.tokens for r in one], [r.nats for r in other], [r.tokens for r in other])
+    sums = np.array([np.bincount(places, weights=column) for column in columns])
     mean = mean_loss(one) - mean_loss(other)
     if count == 1:
         return Difference(mean, -np.inf, np.inf)

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from bot.base import Base
 from bot.engine.local.encode import encode, encode_supervised
+from bot.engine.local.model import load_base
 from bot.training.canary import gate_texts
 from bot.training.dataset import Row
 from bot.types import Message
@@ -74,3 +77,10 @@ def general_rows(tokenizer: PreTrainedTokenizerBase) -> list[Row]:
         ids, mask = encode_supervised(tokenizer, (*messages, Message("assistant", reply)))
         rows.append(Row(f"general-{number + 1}", question, messages, reply, ids, mask))
     return rows
+
+
+def load(base: Base, folder: Path) -> Any:
+    """The base in float32 under the verified adapter in `folder`, in evaluation mode → PeftModel."""
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(load_base(base, torch.float32), str(folder)).eval()

@@ -68,7 +68,7 @@ class Recipe(BaseModel):
     def used(self) -> dict[str, Any]:
         """What applies to its method, as a card states it."""
         others = set().union(*(keys for method, keys in _OF_ONE_METHOD.items() if method != self.method))
-        return self.model_dump(mode="json", exclude=others)
+        return self.model_dump(mode="json", exclude=others | {"intended_use", "limits"})
 
     @field_validator("data")
     @classmethod

@@ -85,7 +85,7 @@ def row_losses(model: Any, rows: Sequence[Row], batch_size: int) -> list[RowLoss
             logits, wanted, chosen = _predicted(model, {key: value.to(model.device) for key, value in batch.items()})
             nats = torch.nn.functional.cross_entropy(logits, wanted, reduction="none").double()
             counts = chosen.sum(1).tolist()
-            for number, own, count in zip(numbers, nats.split(counts), counts, strict=True):
+            for number, own, count in zip(numbers, torch.split(nats, counts), counts, strict=True):
                 losses[number] = RowLoss(rows[number].conversation, float(own.sum()), count)
     model.train(was_training)
     return [losses[number] for number in range(len(rows))]
