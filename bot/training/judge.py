@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 SPREAD = "held_out_spread"
 """Key of a card's metrics: standard deviation of held-out loss over runs that differ by their seed alone."""
 _SECRET_TOKENS = 48
-_MOST = 7
+_SWAPPED = 200
+"""Held-out rows whose replies are also read after another question."""
+_MOST = 8
 """Gates that a run may have."""
 
 
@@ -75,6 +77,8 @@ def judge(context: Context) -> Judgement:
 
     after, before = both(rows)
     found.append(gates.held_out_gate(after, before))
+    if _can_tell(context):
+        found.append(gates.question_gate(*_own_and_other(context, rows)))
     found.append(gates.forgetting_gate(*both(probing.general_rows(context.tokenizer))))
     found.append(gates.overlap_gate(len(overlapping(rows, context.material.training)), len(rows)))
     if context.material.canaries:
@@ -88,6 +92,21 @@ def _finite(model: Any) -> Gate:
     trained = [parameter for name, parameter in model.named_parameters() if "lora_" in name or "prompt_encoder" in name]
     broken = sum(int((~torch.isfinite(parameter)).sum()) for parameter in trained)
     return gates.finite_gate(broken, sum(parameter.numel() for parameter in trained))
+
+
+def _own_and_other(context: Context, rows: Sequence[Row]) -> tuple[list[RowLoss], list[RowLoss]]:
+    own, other = (
+        trainer.row_losses(context.model, some, context.recipe.batch_size)
+        for some in probing.swapped(context.tokenizer, rows[:_SWAPPED])
+    )
+    return own, other
+
+
+def _can_tell(context: Context) -> bool:
+    """Whether the base prefers the replies that belong to their questions, in the general set. From one that does not, no
+    adapter's preference for a held-out reply can be asked."""
+    with context.model.disable_adapter():
+        return gates.question_gate(*_own_and_other(context, probing.general_rows(context.tokenizer))).ok
 
 
 def _canary(context: Context) -> Gate:

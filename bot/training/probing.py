@@ -6,6 +6,7 @@ With `adapter.py` and `trainer.py` all of training that touches a model.
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,6 +78,22 @@ def general_rows(tokenizer: PreTrainedTokenizerBase) -> list[Row]:
         ids, mask = encode_supervised(tokenizer, (*messages, Message("assistant", reply)))
         rows.append(Row(f"general-{number + 1}", question, messages, reply, ids, mask))
     return rows
+
+
+def swapped(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """Rows, and for each its own reply after the prompt of another conversation that was answered otherwise. Rows for which
+    there is none are in neither."""
+    own, others = [], []
+    for number, row in enumerate(rows):
+        turned = (rows[(number + len(rows) // 2 + step) % len(rows)] for step in range(len(rows)))
+        other = next((o for o in turned if o.conversation != row.conversation and o.reply != row.reply), None)
+        if other:
+            start = len(encode(tokenizer, other.messages))
+            ids, said = encode_supervised(tokenizer, (*other.messages, Message("assistant", row.reply)))
+            mask = [position >= start and by_agent for position, by_agent in enumerate(said)]
+            own.append(row)
+            others.append(dataclasses.replace(row, messages=other.messages, ids=ids, mask=mask))
+    return own, others
 
 
 def load(base: Base, folder: Path) -> Any:
