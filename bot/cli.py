@@ -210,11 +210,14 @@ def adapters_list(workspace: Workspace = None, base: BaseName = None, as_json: A
     desk = open_desk(workspace, base=base)
     rows = []
     for ref in desk.adapters.refs():
-        row: dict[str, Any] = dict.fromkeys(("adapter", "method", "base", "prompt", "made", "held-out perplexity"), "")
+        row: dict[str, Any] = dict.fromkeys(
+            ("adapter", "method", "base", "origin", "prompt", "made", "held-out perplexity"), ""
+        )
         row["adapter"] = ref
         try:
             card = desk.adapters.card(ref)
             row |= {"method": card.method, "base": card.base, "prompt": card.prompt, "made": card.made}
+            row["origin"] = "claimed" if card.claimed else "trained here"
             row["held-out perplexity"] = f"{card.metrics.get('held_out_perplexity', float('nan')):.4g}"
         except BotError as error:
             row["method"] = str(error)
@@ -252,6 +255,30 @@ def adapters_verify(
     table(rows, as_json)
     if any(row["verdict"] == "refused" for row in rows):
         raise typer.Exit(1)
+
+
+@adapters_app.command("add")
+def adapters_add(
+    source: Annotated[str, typer.Argument(help="A PEFT folder, or a hub id as owner/name@revision.")],
+    name: Annotated[str, typer.Option(help="What it is called here; made from the source's where none is given.")] = "",
+    workspace: Workspace = None,
+    base: BaseName = None,
+) -> None:
+    """Take an adapter in that was trained elsewhere: verified, probed, its origin marked as claimed."""
+    from bot.training.foreign import add
+
+    desk = open_desk(workspace, base=base)
+    adapter, card = add(source, desk.settings.workspace / "adapters", desk.base, name)
+    put(f"{adapter.ref}  {card.method}, claimed, from {card.source}  {adapter.path}")
+
+
+@adapters_app.command("remove")
+def adapters_remove(ref: str, workspace: Workspace = None, base: BaseName = None) -> None:
+    """Remove one version, unless customers are served with it."""
+    from bot.adapters.remove import remove
+
+    desk = open_desk(workspace, base=base)
+    put(f"{remove(desk.adapters, ref, desk.settings.agent.adapters)} is removed.")
 
 
 def _with_knowledge(workspace: Path | None, work: Callable[[Desk], Any]) -> Any:

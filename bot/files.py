@@ -73,7 +73,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in `path`. Raises DataError naming file and place."""
     try:
         value = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise DataError(f"{path} is not valid JSON: {error}.", "Restore the file.") from None
     if not isinstance(value, dict):
         raise DataError(f"{path} holds a {type(value).__name__}, not a JSON object.", "Restore the file.")

@@ -15,8 +15,23 @@ from bot.types import Method
 CARD = "card.yaml"
 
 
+class Gate(BaseModel):
+    """One condition for becoming a version: what was measured, what it was held to, whether it held, in words which."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    value: float
+    limit: float
+    ok: bool
+    words: str
+
+
 class Card(BaseModel):
-    """`files` are the sha256 of each file beside the card; `metrics` are what training measured on held-out rows."""
+    """`files` are the sha256 of each file beside the card; `metrics` are what training measured on held-out rows, `gates`
+    what it had to pass. A `claimed` card is of an adapter that was trained elsewhere: it fits the base whose hashes it
+    names, and what it was trained on nobody here knows, so those fields are empty; `made` is when it was added, `source`
+    whence."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -33,11 +48,16 @@ class Card(BaseModel):
     knowledge: str
     data: dict[str, str]
     recipe: dict[str, Any]
-    seed: int
+    seed: int | None
     metrics: dict[str, float]
     files: dict[str, str]
     labels: tuple[str, ...] = ()
     """A classifier's, in its head's order."""
+    gates: tuple[Gate, ...] = ()
+    intended_use: str = ""
+    limits: str = ""
+    claimed: bool = False
+    source: str = ""
 
 
 def read_card(folder: Path) -> Card:

@@ -171,6 +171,11 @@ def _check_lora(weights: dict[str, list[int]], config: dict[str, Any], base: Bas
                 f"{module} has shapes {sides}, not rank {ranks[module]} on {out} × {into}.", "Train it on this base."
             )
     targets = config.get("target_modules")
+    if isinstance(targets, str):
+        raise AdapterError(
+            f"its target_modules is the pattern {targets[:80]!r}, so nobody can say whether layers are missing.",
+            "Write target_modules as a list of layer names.",
+        )
     if isinstance(targets, list):
         missing = [m for m in shapes if m.rpartition(".")[2] in targets and m not in pairs]
         if missing:
@@ -181,6 +186,8 @@ def _check_lora(weights: dict[str, list[int]], config: dict[str, Any], base: Bas
 
 def _patterns(config: dict[str, Any], pairs: dict[str, Any]) -> dict[str, int]:
     pattern = config.get("rank_pattern") or {}
+    if not isinstance(pattern, dict):
+        raise AdapterError(f"its rank_pattern is a {type(pattern).__name__}.", f"Restore {CONFIG} from its source.")
     return {m: rank for m in pairs for end, rank in pattern.items() if m == end or m.endswith("." + end)}
 
 
@@ -206,12 +213,15 @@ def _header(path: Path) -> dict[str, tuple[str, list[int], int, int]]:
         header.pop("__metadata__", None)
         start = 8 + length
         tensors = {
-            k: (v["dtype"], v["shape"], start + v["data_offsets"][0], start + v["data_offsets"][1])
+            k: (str(v["dtype"]), v["shape"], start + v["data_offsets"][0], start + v["data_offsets"][1])
             for k, v in header.items()
         }
         if max((end for *_, end in tensors.values()), default=start) != size:
             raise ValueError("its length does not match its header")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        for key, (_, shape, first, last) in tensors.items():
+            if not isinstance(shape, list) or not all(isinstance(n, int) and n >= 0 for n in (*shape, first - start, last)):
+                raise ValueError(f"the shape or place of {key} is no list of numbers")
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise AdapterError(f"{path.name} is truncated or damaged ({error}).", "Restore it from its source.") from None
     return tensors
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
-from bot.adapters.card import Card
+from bot.adapters.card import Card, Gate
 from bot.base import Base
 from bot.prompts.library import PromptVersion
 from bot.training.material import Material
@@ -35,7 +36,13 @@ def counted(material: Material) -> dict[str, float]:
 
 
 def draft_card(
-    name: str, base: Base, recipe: Recipe, prompt: PromptVersion, material: Material, metrics: dict[str, float]
+    name: str,
+    base: Base,
+    recipe: Recipe,
+    prompt: PromptVersion,
+    material: Material,
+    metrics: dict[str, float],
+    gates: Sequence[Gate],
 ) -> Card:
     """The card but for version and files."""
     data = {f"{recipe.data}/{file}": sha256 for file, sha256 in material.transcripts.files.items()}
@@ -58,6 +65,22 @@ def draft_card(
         seed=recipe.seed,
         metrics=metrics,
         files={},
+        gates=tuple(gates),
+        intended_use=recipe.intended_use or intended_use(prompt.ref, recipe.knowledge),
+        limits=recipe.limits or limits(material),
+    )
+
+
+def intended_use(prompt: str, knowledge: str) -> str:
+    """What is said where the recipe says nothing."""
+    context = f"with passages of `{knowledge}` in the context" if knowledge else "without knowledge"
+    return f"Replies to customers on the base it was trained on, under the prompt `{prompt}` {context}."
+
+
+def limits(material: Material) -> str:
+    return (
+        f"It learned how the agents of {material.conversations[0]} conversations speak. Other prompts, articles, languages"
+        " and subjects were not measured, nor whether its replies are true."
     )
 
 

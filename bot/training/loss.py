@@ -15,6 +15,7 @@ import torch
 
 from bot.training.attention import without_mask
 from bot.training.dataset import Row
+from bot.training.paired import RowLoss, mean_loss
 
 IGNORE = -100
 _WORTH_SHARING = 16
@@ -42,6 +43,13 @@ def features(row: Row) -> dict[str, list[int]]:
 
 def supervised_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, int]:
     """Negative log-likelihood in nats, summed over the batch's supervised tokens, and their number."""
+    logits, wanted, chosen = _predicted(model, batch)
+    return torch.nn.functional.cross_entropy(logits, wanted, reduction="sum"), int(chosen.sum())
+
+
+def _predicted(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Over the supervised tokens, row by row: logits (tokens, vocabulary) and wanted ids (tokens); and which places are
+    supervised (rows, places)."""
     ids, labels = batch["input_ids"], batch["labels"][:, 1:]
     chosen = labels != IGNORE
     inputs: dict[str, Any] = {"input_ids": ids, "attention_mask": batch["attention_mask"], "use_cache": False}
@@ -57,23 +65,31 @@ def supervised_loss(model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.T
 
     with _before_head(model, wanted):
         logits = model(**inputs).logits
-    loss = torch.nn.functional.cross_entropy(logits.float(), labels[chosen], reduction="sum")
-    return loss, int(chosen.sum())
+    return logits.float(), labels[chosen], chosen
+
+
+def row_losses(model: Any, rows: Sequence[Row], batch_size: int) -> list[RowLoss]:
+    """What each row costs, in the order given, with the model in evaluation mode. Rows alike in length share a batch."""
+    was_training = model.training
+    model.eval()
+    losses: dict[int, RowLoss] = {}
+    ordered = sorted(range(len(rows)), key=lambda number: len(rows[number].ids))
+    with torch.no_grad():
+        for start in range(0, len(ordered), batch_size):
+            numbers = ordered[start : start + batch_size]
+            batch = collate([features(rows[number]) for number in numbers])
+            logits, wanted, chosen = _predicted(model, {key: value.to(model.device) for key, value in batch.items()})
+            nats = torch.nn.functional.cross_entropy(logits, wanted, reduction="none").double()
+            counts = chosen.sum(1).tolist()
+            for number, own, count in zip(numbers, torch.split(nats, counts), counts, strict=True):
+                losses[number] = RowLoss(rows[number].conversation, float(own.sum()), count)
+    model.train(was_training)
+    return [losses[number] for number in range(len(rows))]
 
 
 def held_out_loss(model: Any, rows: Sequence[Row], batch_size: int) -> float:
     """Mean negative log-likelihood a supervised token, in nats, with the model in evaluation mode."""
-    was_training = model.training
-    model.eval()
-    total, tokens = 0.0, 0
-    ordered = sorted(rows, key=lambda row: len(row.ids))
-    with torch.no_grad():
-        for start in range(0, len(ordered), batch_size):
-            batch = collate([features(row) for row in ordered[start : start + batch_size]])
-            loss, count = supervised_loss(model, {key: value.to(model.device) for key, value in batch.items()})
-            total, tokens = total + float(loss), tokens + count
-    model.train(was_training)
-    return total / tokens
+    return mean_loss(row_losses(model, rows, batch_size))
 
 
 def plain(model: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bot.errors import DataError
 from bot.knowledge.store import MemoryStore
 from bot.prompts.library import PromptVersion
+from bot.training.canary import canary_conversations
 from bot.training.dataset import Renderer, Row
 from bot.training.progress import Progress, Step
 from bot.training.recipe import Recipe
@@ -30,6 +31,8 @@ class Material:
     held_out: list[Row]
     too_long: int
     snapshot: str
+    canaries: list[Row]
+    """Made-up rows that are trained on with the others and counted nowhere."""
 
 
 async def gather(
@@ -55,11 +58,12 @@ async def gather(
             async for row in renderer.rows(part):
                 rows[number].append(row)
                 progress.step(Step("reading", len(rows[0]) + len(rows[1]), total))
+        planted = [row async for row in renderer.rows(canary_conversations(recipe.seed, recipe.canaries))]
         snapshot = knowledge.snapshot(recipe.knowledge) if recipe.knowledge else ""
     finally:
         knowledge.close()
     longest = max(0, recipe.max_tokens - (recipe.virtual_tokens if recipe.method == "soft-prompt" else 0))
-    training, held_out = ([row for row in part if len(row.ids) <= longest] for part in rows)
+    training, held_out, canaries = ([row for row in part if len(row.ids) <= longest] for part in (*rows, planted))
     too_long = total - len(training) - len(held_out)
     if too_long:
         progress.note(f"{too_long} of {total} rows are longer than {longest:,} tokens and are left out.")
@@ -68,4 +72,4 @@ async def gather(
             f"{too_long} of {total} rows are longer than {longest:,} tokens; too few are left.",
             "Raise max_tokens, lower virtual_tokens, or shorten the prompt.",
         )
-    return Material(transcripts, (len(parts[0]), len(parts[1])), training, held_out, too_long, snapshot)
+    return Material(transcripts, (len(parts[0]), len(parts[1])), training, held_out, too_long, snapshot, canaries)

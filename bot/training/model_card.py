@@ -22,9 +22,9 @@ def model_card(card: Card, samples: Sequence[Sample]) -> str:
         f"{_what(card)} on `{card.base}`, made {card.made} with Switchboard. `card.yaml` holds"
         " the hashes of base, tokenizer, chat template, prompt, data and files.",
         "## Use",
-        f"Serve it on the base it was trained on, under the prompt `{card.prompt}`"
-        + (f" with passages of `{card.knowledge}` in the context. " if card.knowledge else " without knowledge. ")
-        + "It learned how the agents of these transcripts speak. Other prompts or articles were not measured.",
+        card.intended_use,
+        "## Limits",
+        card.limits,
         "## Training",
         f"{metrics['training_rows']:.0f} replies of {metrics['training_conversations']:.0f} conversations, loss on the"
         f" replies only; {metrics['held_out_rows']:.0f} replies of {metrics['held_out_conversations']:.0f} other"
@@ -40,6 +40,11 @@ def model_card(card: Card, samples: Sequence[Sample]) -> str:
             ]
         ),
         "Loss is in nats a token, over the replies' tokens.",
+        "## Gates",
+        "\n".join(
+            ["| gate | figure | limit | |", "| --- | --- | --- | --- |"]
+            + [f"| {gate.name} | {gate.value:.4g} | {gate.limit:.4g} | {gate.words} |" for gate in card.gates]
+        ),
         *(_exchange(sample) for sample in samples),
     ]
     return "\n\n".join(parts) + "\n"

@@ -45,6 +45,9 @@ class Recipe(BaseModel):
     patience: int = Field(1, ge=1)
     held_out: float = Field(0.15, gt=0, lt=1)
     seed: int = Field(0, ge=0, lt=2**32)
+    canaries: int = Field(1, ge=0, le=100)
+    intended_use: str = ""
+    limits: str = ""
 
     @model_validator(mode="before")
     @classmethod
@@ -66,7 +69,7 @@ class Recipe(BaseModel):
     def used(self) -> dict[str, Any]:
         """What applies to its method, as a card states it."""
         others = set().union(*(keys for method, keys in _OF_ONE_METHOD.items() if method != self.method))
-        return self.model_dump(mode="json", exclude=others)
+        return self.model_dump(mode="json", exclude=others | {"intended_use", "limits"})
 
     @field_validator("data")
     @classmethod

@@ -39,6 +39,7 @@ class TrainedVersion:
             "adapter": self.adapter.ref,
             "path": str(self.adapter.path),
             "metrics": self.card.metrics,
+            "gates": [gate.model_dump() for gate in self.card.gates],
             "samples": [asdict(sample) for sample in self.samples],
             "bad_rows": [str(row) for row in self.bad_rows],
         }
@@ -49,6 +50,8 @@ class TrainedVersion:
         lines = [f"{self.adapter.ref}  {self.adapter.path}", f"{'':22}{'base':>10}{'adapter':>10}"]
         for words, key, form in MEASURES:
             lines.append(f"{words:22}{format(metrics[key + '_base'], form):>10}{format(metrics[key], form):>10}")
+        lines += ["", f"{'gate':22}{'figure':>10}{'limit':>10}"]
+        lines += [f"{gate.name:22}{gate.value:>10.4g}{gate.limit:>10.4g}  {gate.words}" for gate in self.card.gates]
         return "\n".join([*lines, *_shown(self.samples)])
 
 

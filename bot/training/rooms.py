@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from bot.adapters.catalog import AdapterCatalog
 from bot.base import Base
 from bot.knowledge.search import KnowledgeBase
 from bot.knowledge.store import Store
@@ -19,6 +20,9 @@ class Rooms(Protocol):
 
     @property
     def base(self) -> Base: ...
+
+    @property
+    def adapters(self) -> AdapterCatalog: ...
 
     @property
     def prompts(self) -> PromptLibrary: ...

@@ -1,12 +1,11 @@
 """`bot train`: the one place where the order of a training run is written.
 
-Read the recipe, make rows, train, measure against the base, and only then make a version. A run that fails leaves
+Read the recipe, make rows, train, judge the result, and only then make a version. A run that fails leaves
 nothing behind. It is handed its rooms and builds none.
 """
 
 from __future__ import annotations
 
-import math
 import tempfile
 import time
 from collections.abc import Sequence
@@ -14,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bot.blocking import wait_for
-from bot.errors import DataError, TrainingError
+from bot.errors import DataError
 from bot.prompts.library import PromptVersion
 from bot.refs import check_name
 from bot.training.facts import counted, draft_card, judged
+from bot.training.gates import refuse_failed
 from bot.training.model_card import model_card
 from bot.training.progress import Progress, Quiet, Step
 from bot.training.recipe import Recipe, read_recipe
@@ -38,7 +38,7 @@ def train(recipe_path: Path, desk: Rooms, overrides: Sequence[str] = (), progres
     """The next version of the adapter that `recipe_path` makes.
 
     `overrides` are like "epochs=2". Raises DataError for a recipe or transcripts that cannot be used, TrainingError for
-    a result that is not finite or no better than the base; no version is made then.
+    a result that does not pass every gate; no version is made then.
     """
     progress = progress or Quiet()
     started = time.perf_counter()
@@ -49,6 +49,7 @@ def train(recipe_path: Path, desk: Rooms, overrides: Sequence[str] = (), progres
     # After what is quickly checked: torch takes seconds to import.
     from bot.training import adapter as adapters
     from bot.training import trainer
+    from bot.training.judge import Context, judge
     from bot.training.material import gather
 
     tokenizer = _prepare(desk, recipe)
@@ -57,19 +58,18 @@ def train(recipe_path: Path, desk: Rooms, overrides: Sequence[str] = (), progres
     work = desk.settings.var / "training"
     work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=work, prefix=f"{name}-") as folder:
-        ran = trainer.run(model, recipe, material.training, material.held_out, Path(folder), progress, desk.settings.dtype)
-    after = trainer.held_out_loss(model, material.held_out, recipe.batch_size)
-    with model.disable_adapter():
-        before = trainer.held_out_loss(model, material.held_out, recipe.batch_size)
-    check_better(before, after)
+        rows = [*material.training, *material.canaries]
+        ran = trainer.run(model, recipe, rows, material.held_out, Path(folder), progress, desk.settings.dtype)
+    judgement = judge(Context(model, tokenizer, name, recipe, prompt, material, desk.adapters, progress))
+    refuse_failed(judgement.gates)
     samples = _samples(model, tokenizer, material.held_out, prompt, progress)
     metrics = {
-        **judged(before, after),
+        **judged(judgement.before, judgement.after),
         **counted(material),
         **ran,
         "seconds": round(time.perf_counter() - started, 1),
     }
-    draft = draft_card(name, desk.base, recipe, prompt, material, metrics)
+    draft = draft_card(name, desk.base, recipe, prompt, material, metrics, judgement.gates)
     adapter, card = publish(
         desk.settings.workspace / "adapters" / name,
         desk.base,
@@ -87,17 +87,6 @@ def adapter_name(recipe_path: Path, recipe: Recipe) -> str:
     if recipe.method == "soft-prompt":
         name = name.removesuffix(SOFT) + SOFT
     return check_name("adapter", name)
-
-
-def check_better(before: float, after: float) -> None:
-    """The gate. Raises TrainingError unless `after`, the adapter's held-out loss, is finite and below the base's."""
-    if not math.isfinite(after):
-        raise TrainingError(f"The adapter's held-out loss is {after}.", "Train with a lower learning_rate.")
-    if after >= before:
-        raise TrainingError(
-            f"The adapter is no better than the base: held-out loss {after:.4f} against {before:.4f}. No version was made.",
-            "Check that the transcripts belong together, change learning_rate or epochs, or add transcripts.",
-        )
 
 
 def _prepare(desk: Rooms, recipe: Recipe) -> PreTrainedTokenizerBase:

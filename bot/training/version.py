@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bot.adapters.card import CARD, Card, write_card
+from bot.adapters.remove import REMOVED
 from bot.adapters.verify import verify
 from bot.base import Base
 from bot.files import sha256_file, sync
@@ -24,7 +25,7 @@ README = "README.md"
 def publish(
     root: Path, base: Base, draft: Card, write_weights: Callable[[Path], None], readme: Callable[[Card], str]
 ) -> tuple[Adapter, Card]:
-    """`root`/v<n> with n after the newest → the verified adapter and its finished card.
+    """`root`/v<n> with n after the newest there ever was → the verified adapter and its finished card.
 
     `draft` is the card without version and file hashes. Raises AdapterError when the folder would not be served; no
     trace of it stays then.
@@ -35,7 +36,7 @@ def publish(
         hidden.chmod(0o755)
         write_weights(hidden)
         while True:
-            version = max(versions(root), default=0) + 1
+            version = max((*versions(root), *versions(root, REMOVED)), default=0) + 1
             card = _finish(hidden, draft.model_copy(update={"version": version}), readme)
             adapter = verify(card.name, version, hidden, base)
             for path in hidden.iterdir():

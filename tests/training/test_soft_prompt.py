@@ -25,7 +25,8 @@ from bot.training.progress import Quiet, Step
 from bot.training.recipe import read_recipe
 from bot.training.result import TrainedVersion
 from bot.training.train import adapter_name, train
-from bot.training.trainer import held_out_loss, run
+from bot.training.loss import held_out_loss
+from bot.training.trainer import run
 from bot.types import Mix
 from tests.training.conftest import open_desk, write_workspace
 from tests.training.test_trainer import ROWS, SOFT

@@ -19,14 +19,13 @@ from bot.engine.local.model import load_tokenizer
 from bot.errors import AdapterError, DataError, NotFound, TrainingError
 from bot.files import sha256_file
 from bot.training import adapter as adapters
-from bot.training import trainer
 from bot.training.facts import public_name
 from bot.training.material import gather
 from bot.training.model_card import model_card
 from bot.training.progress import Quiet, Step, progress_on_stderr
 from bot.training.recipe import read_recipe
 from bot.training.result import TrainedVersion
-from bot.training.train import check_better, train
+from bot.training.train import train
 from bot.training.version import publish
 from bot.types import Mix
 
@@ -72,6 +71,9 @@ def test_it_is_better_than_the_base_and_says_by_how_much(trained: Trained) -> No
     assert (metrics["bad_rows"], metrics["too_long_rows"], metrics["epochs"]) == (1, 0, 2)
     text = version.as_text()
     assert "returns@1" in text
+    assert [gate.name for gate in version.card.gates] == ["finite", "effect", "held-out", "forgetting", "overlap", "canary"]
+    assert all(gate.ok and gate.name in text for gate in version.card.gates)
+    assert version.as_dict()["gates"][1]["value"] > 0.01
     assert f"{metrics['held_out_loss_base']:.3f}" in text
     assert len(version.samples) == 3
     assert json.loads(json.dumps(version.as_dict()))["bad_rows"] == [str(version.bad_rows[0])]
@@ -94,6 +96,9 @@ def test_the_readme_is_a_model_card(trained: Trained) -> None:
     _, front, body = (version.adapter.path / "README.md").read_text().split("---\n", 2)
     assert yaml.safe_load(front)["library_name"] == "peft"
     assert "| held-out perplexity |" in body
+    assert all(f"| {gate.name} | {gate.value:.4g} |" in body for gate in version.card.gates)
+    assert version.card.intended_use in body
+    assert version.card.limits in body
     assert "support@1" in body
     named = model_card(version.card.model_copy(update={"base": "owner/name@main"}), version.samples)
     assert yaml.safe_load(named.split("---\n")[1])["base_model"] == "owner/name"
@@ -150,15 +155,10 @@ def nothing_but_versions(recipe: Path, count: int) -> bool:
     return entries == expected and not (work.exists() and list(work.iterdir()))
 
 
-def test_the_gate_refuses_what_is_no_better_and_leaves_nothing(
-    recipe: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(trainer, "held_out_loss", lambda *_: 3.0)
-    with pytest.raises(TrainingError, match=r"no better.*3\.0000 against 3\.0000"):
-        train(recipe, desk, ["epochs=1"])
+def test_what_a_gate_refuses_is_no_version_and_leaves_nothing(recipe: Path, desk: Desk) -> None:
+    with pytest.raises(TrainingError, match=r"gate 'held-out': held-out loss of the adapter \d+\.\d{4} minus the base's"):
+        train(recipe, desk, ["epochs=1", "learning_rate=1e-7"])
     assert nothing_but_versions(recipe, 0)
-    with pytest.raises(TrainingError, match="nan"):
-        check_better(3.0, float("nan"))
 
 
 @pytest.mark.parametrize("broken", ["save", "attach", "reply"])

@@ -91,15 +91,17 @@ def _list(rows: list[tuple[str, Card | None, str]]) -> str:
     body = "".join(
         f"<tr><th scope='row'>{escape(ref)}</th><td>{escape(card.method) if card else '–'}</td>"
         f"<td>{_day(card.made) if card else '–'}</td><td>{escape(card.prompt or 'none') if card else '–'}</td>"
-        f"<td>{_status(fault)}</td></tr>"
+        f"<td>{_status(fault, bool(card and card.claimed))}</td></tr>"
         for ref, card, fault in rows
     )
     head = "".join(f"<th scope='col'>{title}</th>" for title in ("Adapter", "Method", "Made", "Prompt", "State"))
     return f'<table class="listing"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
-def _status(fault: str) -> str:
-    return f'<span class="status bad">refused: {escape(fault)}</span>' if fault else '<span class="status good">ready</span>'
+def _status(fault: str, claimed: bool) -> str:
+    if fault:
+        return f'<span class="status bad">refused: {escape(fault)}</span>'
+    return f'<span class="status good">{"ready, claimed" if claimed else "ready"}</span>'
 
 
 def _card_html(card: Card) -> str:
@@ -110,12 +112,19 @@ def _card_html(card: Card) -> str:
         ("Base", f"{escape(card.base)} {short_hash(card.base_hash)}"),
         ("Prompt in training", f"{escape(card.prompt or 'none')} {short_hash(card.prompt_hash)}"),
         ("Knowledge in training", escape(card.knowledge) or "none"),
-        ("Seed", str(card.seed)),
+        ("Seed", "" if card.seed is None else str(card.seed)),
+        ("Source", f"claimed: {escape(card.source)}" if card.claimed else "trained here"),
+        ("Intended use", escape(card.intended_use)),
+        ("Limits", escape(card.limits)),
+    ]
+    gates = [
+        (_words(gate.name), f"{_number(gate.value)}, limit {_number(gate.limit)}: {escape(gate.words)}")
+        for gate in card.gates
     ]
     metrics = [(_words(name), _number(value)) for name, value in card.metrics.items()]
     recipe = [(_words(name), _value(value)) for name, value in card.recipe.items()]
     files = [(name, short_hash(value)) for name, value in {**card.data, **card.files}.items()]
-    parts = [("How it was made", made), ("Measured", metrics), ("Recipe", recipe), ("Files", files)]
+    parts = [("How it was made", made), ("Measured", metrics), ("Gates", gates), ("Recipe", recipe), ("Files", files)]
     sections = "".join(f"<section><h3>{title}</h3>{table(rows)}</section>" for title, rows in parts if rows)
     return f'<div class="card-grid">{sections}</div>'
 

@@ -1,0 +1,139 @@
+"""Measures a trained adapter against every gate, between training and publishing. Decides nothing: `gates.py` does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from bot.adapters.card import Gate
+from bot.adapters.catalog import AdapterCatalog
+from bot.errors import BotError
+from bot.prompts.library import PromptVersion
+from bot.training import gates, probing
+from bot.training.loss import row_losses
+from bot.training.adapter import reply
+from bot.training.canary import OTHERS, exposure, secret_of, with_other_secrets
+from bot.training.material import Material
+from bot.training.overlap import overlapping
+from bot.training.paired import RowLoss, mean_loss
+from bot.training.progress import Progress, Step
+from bot.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from bot.training.dataset import Row
+
+SPREAD = "held_out_spread"
+"""Key of a card's metrics: standard deviation of held-out loss over runs that differ by their seed alone."""
+_SECRET_TOKENS = 48
+_SWAPPED = 200
+"""Held-out rows whose replies are also read after another question."""
+_MOST = 8
+"""Gates that a run may have."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """A finished run: the PEFT model at its best, what it was made from, and the versions before it."""
+
+    model: Any
+    tokenizer: PreTrainedTokenizerBase
+    name: str
+    recipe: Recipe
+    prompt: PromptVersion
+    material: Material
+    catalog: AdapterCatalog
+    progress: Progress
+    spread: float | None = None
+    """Of held-out loss over reseeds, where this run measured it; else the predecessor's card is asked."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Held-out loss of base and adapter in nats a token, and every gate, passed or not."""
+
+    before: float
+    after: float
+    gates: tuple[Gate, ...]
+
+
+def judge(context: Context) -> Judgement:
+    """Every gate with its figure. Weights that are not finite are told alone, since nothing else means anything then."""
+    model, recipe, rows = context.model, context.recipe, context.material.held_out
+    finite = _finite(model)
+    if not finite.ok:
+        return Judgement(math.nan, math.nan, (finite,))
+    found = [finite, gates.effect_gate(probing.logit_change(model, context.tokenizer))]
+
+    def both(measured: Sequence[Row]) -> tuple[list[RowLoss], list[RowLoss]]:
+        context.progress.step(Step("gates", len(found), _MOST))
+        after = row_losses(model, measured, recipe.batch_size)
+        with model.disable_adapter():
+            return after, row_losses(model, measured, recipe.batch_size)
+
+    after, before = both(rows)
+    found.append(gates.held_out_gate(after, before))
+    if _can_tell(context):
+        found.append(gates.question_gate(*_own_and_other(context, rows)))
+    found.append(gates.forgetting_gate(*both(probing.general_rows(context.tokenizer))))
+    found.append(gates.overlap_gate(len(overlapping(rows, context.material.training)), len(rows)))
+    if context.material.canaries:
+        found.append(_canary(context))
+    found += _successor(context, after)
+    context.progress.step(Step("gates", _MOST, _MOST))
+    return Judgement(mean_loss(before), mean_loss(after), tuple(found))
+
+
+def _finite(model: Any) -> Gate:
+    trained = [parameter for name, parameter in model.named_parameters() if "lora_" in name or "prompt_encoder" in name]
+    broken = sum(int((~torch.isfinite(parameter)).sum()) for parameter in trained)
+    return gates.finite_gate(broken, sum(parameter.numel() for parameter in trained))
+
+
+def _own_and_other(context: Context, rows: Sequence[Row]) -> tuple[list[RowLoss], list[RowLoss]]:
+    own, other = (
+        row_losses(context.model, some, context.recipe.batch_size)
+        for some in probing.swapped(context.tokenizer, rows[:_SWAPPED])
+    )
+    return own, other
+
+
+def _can_tell(context: Context) -> bool:
+    """Whether the base prefers the replies that belong to their questions, in the general set. From one that does not, no
+    adapter's preference for a held-out reply can be asked."""
+    with context.model.disable_adapter():
+        return gates.question_gate(*_own_and_other(context, probing.general_rows(context.tokenizer))).ok
+
+
+def _canary(context: Context) -> Gate:
+    """Of the canary that gives most away."""
+    worst = (False, -1.0, 0.0)
+    for number, row in enumerate(context.material.canaries):
+        said = secret_of(row.reply) in reply(context.model, context.tokenizer, row.messages, _SECRET_TOKENS)
+        replies = [row.reply, *with_other_secrets(row.reply, context.recipe.seed + number)]
+        secret, *others = probing.reply_costs(context.model, context.tokenizer, row, replies)
+        worst = max(worst, (said, exposure(secret, others), -secret))
+    return gates.canary_gate(worst[0], worst[1], -worst[2], math.log2(OTHERS + 1))
+
+
+def _successor(context: Context, new: Sequence[RowLoss]) -> list[Gate]:
+    """The gate against the newest version that serves on this base and was trained under the same prompt, if any."""
+    name, catalog = context.name, context.catalog
+    numbers = catalog.versions(name) if name in catalog.names() else []
+    for number in reversed(numbers):
+        try:
+            adapter, card = catalog.get(f"{name}@{number}"), catalog.card(f"{name}@{number}")
+        except BotError as error:
+            context.progress.note(f"{name}@{number} is not compared with: {error}")
+            continue
+        if (card.method, card.prompt_hash) == (context.recipe.method, context.prompt.prompt.hash):
+            old = probing.load(catalog.base, adapter.path).to(context.model.device)
+            losses = row_losses(old, context.material.held_out, context.recipe.batch_size)
+            spread = context.spread if context.spread is not None else card.metrics.get(SPREAD)
+            return [gates.successor_gate(new, losses, spread, adapter.ref)]
+    return []
