@@ -176,8 +176,8 @@ _HOUSE = r"\d{1,5}(?:\s?[A-Za-z]\b|[-/]\d{1,4}\w?|\s?bis\b|\s?ter\b)?"
 _WORD = rf"(?!{any_of('not_in_street')})[^\W\d][\w'’.-]*"
 _ADDRESSES = (
     # 12 High Street, Flat 3, Leeds LS1 4AB
-    rf"\b{_HOUSE},?\s(?:(?:[NSEW]|[NS][EW])\.?\s)?(?i:(?:{_WORD}\s|\d+(?:st|nd|rd|th)\s){{1,3}}{any_of('street')}\b\.?){_TAIL}",
-    rf"\b{_HOUSE},?\s(?:(?:[NSEW]|[NS][EW])\.?\s)?(?:(?:{_CAPITAL}|\d+(?:st|nd|rd|th))\s){{1,3}}{any_of('street_in_capitals')}\b\.?{_TAIL}",
+    rf"\b{_HOUSE},?\s(?:(?:[NSEW]|[NS][EW])\.?\s)?(?i:(?:{_WORD}\s|\d+(?:st|nd|rd|th)\s){{1,3}}{any_of('street')}\b(?:\.(?=,?\s\w))?){_TAIL}",
+    rf"\b{_HOUSE},?\s(?:(?:[NSEW]|[NS][EW])\.?\s)?(?:(?:{_CAPITAL}|\d+(?:st|nd|rd|th))\s){{1,3}}{any_of('street_in_capitals')}\b(?:\.(?=,))?{_TAIL}",
     # Lange Gasse 5, 80331 München; Keizersgracht 12, 1015 AB Amsterdam
     rf"\b(?i:[^\W\d][\w-]*[ -]?{any_of('street_end')})\s{_HOUSE}\b{_TAIL}",
     rf"\b(?:Am|An der|An den|Auf der|Im|In der|Zum|Zur|Unter den)\s{_CAPITAL}\s{_HOUSE},\s{_ZIP_TOWN}",
