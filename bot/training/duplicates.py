@@ -31,14 +31,13 @@ def alike(texts: Sequence[str], threshold: float) -> Iterator[tuple[int, int, fl
     from datasketch import MinHash, MinHashLSH
 
     index = MinHashLSH(threshold=max(0.05, threshold - 0.1), num_perm=_PERMUTATIONS)
+    empty = MinHash(num_perm=_PERMUTATIONS, seed=_SEED, hashfunc=int)
     pieces: list[np.ndarray] = []
     for number, text in enumerate(texts):
         pieces.append(_pieces(normalised(text)))
-        sketch = MinHash(num_perm=_PERMUTATIONS, seed=_SEED, hashfunc=int)
-        sketch.update_batch(pieces[number])
-        best = max(
-            ((_share(pieces[number], pieces[other]), -other) for other in index.query(sketch)), default=(0.0, 0)
-        )
+        sketch = empty.copy()
+        sketch.update_batch(pieces[number].tolist())
+        best = max(((_share(pieces[number], pieces[other]), -other) for other in index.query(sketch)), default=(0.0, 0))
         if best[0] >= threshold:
             yield number, -best[1], best[0]
         else:

@@ -31,6 +31,8 @@ def counted(material: Material) -> dict[str, float]:
         "supervised_tokens": float(sum(sum(row.mask) for row in material.training)),
         "too_long_rows": float(material.too_long),
         "bad_rows": float(len(material.transcripts.bad)),
+        "duplicates": float(len(material.transcripts.duplicates)),
+        "personal_data": float(sum(material.transcripts.personal.values())),
     }
 
 

@@ -20,6 +20,7 @@ _ASKED = re.compile(
 )
 """What the turn before asked for: the answer is often the bare number."""
 _BARE = re.compile(r"(?<![\w.,$€£₹/-])#?(?:[A-Z]{1,5}[-_]?)?\d{4,}(?:[- ]\d{2,})*(?![\w%]|[.,]\d)", re.I)
+_MAYBE = re.compile(r"\d|@|\bdot\b", re.I)
 _SIGNIFICANT = 8
 """Last digits by which telephone numbers with and without country code are the same."""
 
@@ -65,7 +66,7 @@ def scrub_remark(text: str) -> str:
 
 def _find(text: str, before: str) -> list[Found]:
     spans: list[Found] = []
-    if not any(letter.isdigit() for letter in text) and "@" not in text and "dot" not in text:
+    if not _MAYBE.search(text):
         return spans
     for kind, finder in KINDS.items():
         _add(spans, [(*span, kind) for span in finder(text)])

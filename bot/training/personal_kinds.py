@@ -97,7 +97,7 @@ _SORT_CODE = re.compile(r"\bsort\s?code\b\D{0,8}(\d{2}[- ]?\d{2}[- ]?\d{2})(?!\d
 def _after(kind: str) -> re.Pattern[str]:
     between = rf"(?:\s*(?:{any_of('filler')}|\b{any_of('marker')}\.?))"
     return re.compile(
-        rf"\b{any_of(kind)}(?P<between>{between}{{0,6}})\s*#?\s*(?P<code>\d{{2,4}}(?: \d{{2,4}}){{1,5}}(?![\w.,]\d|\w)"
+        rf"(?<!\bin\s)\b{any_of(kind)}(?P<between>{between}{{0,6}})\s*#?\s*(?P<code>\d{{2,4}}(?: \d{{2,4}}){{1,5}}(?![\w.,]\d|\w)"
         rf"|(?:{_SHAPE}|{_CODE})(?![\w]))",
         re.I,
     )
@@ -126,7 +126,11 @@ def _amount(text: str, start: int, end: int) -> bool:
     """Whether the number is money, a share or a count of something."""
     return bool(
         re.search(r"(?:[$€£₹¥]|\b(?:USD|EUR|GBP|INR|Rs\.?))\s?$", text[:start], re.I)
-        or re.match(r"\s?(?:[$€£₹¥%°]|(?:USD|EUR|GBP|INR|days?|hours?|weeks?|months?|minutes?|lumens?|lm|watts?|kelvin)\b)", text[end:], re.I)
+        or re.match(
+            r"\s?(?:[$€£₹¥%°]|(?:USD|EUR|GBP|INR|days?|hours?|weeks?|months?|minutes?|lumens?|lm|watts?|kelvin)\b)",
+            text[end:],
+            re.I,
+        )
     )
 
 
@@ -170,38 +174,54 @@ _UK = r"[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}\b"
 _STATE_ZIP = rf"(?:{any_of('states')}\.?,?[ ]\d{{4,5}}(?:-\d{{4}})?)\b"
 _UNIT = r"(?:,?\s(?:Apt|Apartment|Unit|Suite|Ste|Flat|Floor|#)\.?\s?#?\w+\b)"
 _ZIP_TOWN = rf"(?:(?:[A-Z]{{1,2}}-)?\d{{4,5}}(?:\s?[A-Z]{{2}}\b)?,?\s{_TOWN})"
-_TOWN_ZIP = rf"(?:{_TOWN},?\s(?:{_STATE_ZIP}|{_UK}|[-–]?\s?\d{{6}}\b|[-–]?\s?\d{{3}}\s\d{{3}}\b|\d{{4,5}}\b)|{_UK}|\d{{5,6}}\b)"
+_TOWN_ZIP = (
+    rf"(?:{_TOWN},?\s(?:{_STATE_ZIP}|{_UK}|[-–]?\s?\d{{6}}\b|[-–]?\s?\d{{3}}\s\d{{3}}\b|\d{{4,5}}\b)|{_UK}|\d{{5,6}}\b)"
+)
 _TAIL = rf"{_UNIT}?(?:,?\s(?:in\s)?(?:{_CAPITAL},\s){{0,3}}(?:{_ZIP_TOWN}|{_TOWN_ZIP}))?"
 _HOUSE = r"\d{1,5}(?:\s?[A-Za-z]\b|[-/]\d{1,4}\w?|\s?bis\b|\s?ter\b)?"
 _WORD = rf"(?!{any_of('not_in_street')})[^\W\d][\w'’.-]*"
+_IN_CAPITALS = rf"(?:(?:{_CAPITAL}|\d+(?:st|nd|rd|th))\s){{1,3}}{any_of('street_in_capitals')}\b(?:\.(?=,))?"
+_IN_ANY_CASE = rf"(?i:(?:{_WORD}\s|\d+(?:st|nd|rd|th)\s){{1,3}}{any_of('street')}\b(?:\.(?=,?\s\w))?)"
+_NAMED = rf"{_CAPITAL}(?:\s(?:de |la |le |del )?{_CAPITAL}){{0,3}}"
+_OF = r"(?i:(?:de|du|des|la|le|les|do|da|del|della|dei|los|las|el|d['’]|l['’])\s?){0,3}"
+_FIRST = any_of("street_first")
 _ADDRESSES = (
     # 12 High Street, Flat 3, Leeds LS1 4AB
-    rf"\b{_HOUSE},?\s(?:(?:[NSEW]|[NS][EW])\.?\s)?(?i:(?:{_WORD}\s|\d+(?:st|nd|rd|th)\s){{1,3}}{any_of('street')}\b(?:\.(?=,?\s\w))?){_TAIL}",
-    rf"\b{_HOUSE},?\s(?:(?:[NSEW]|[NS][EW])\.?\s)?(?:(?:{_CAPITAL}|\d+(?:st|nd|rd|th))\s){{1,3}}{any_of('street_in_capitals')}\b(?:\.(?=,))?{_TAIL}",
-    # Lange Gasse 5, 80331 München; Keizersgracht 12, 1015 AB Amsterdam
-    rf"\b(?i:[^\W\d][\w-]*[ -]?{any_of('street_end')})\s{_HOUSE}\b{_TAIL}",
-    rf"\b(?:Am|An der|An den|Auf der|Im|In der|Zum|Zur|Unter den)\s{_CAPITAL}\s{_HOUSE},\s{_ZIP_TOWN}",
+    (r"\d", rf"\b{_HOUSE},?\s(?:(?:[NSEW]|[NS][EW])\.?\s)?(?:{_IN_ANY_CASE}|{_IN_CAPITALS}){_TAIL}"),
+    # Lange Gasse 5, 80331 München; Keizersgracht 12, 1015 AB Amsterdam; Am Markt 3, 50667 Köln
+    (rf"(?i:{any_of('street_end')})\s\d", rf"\b(?i:[^\W\d][\w-]*[ -]?{any_of('street_end')})\s{_HOUSE}\b{_TAIL}"),
+    (r"\d{5}\s", rf"\b(?:Am|An|Auf|Im|In|Zum|Zur|Unter)\s(?:de[nr]\s)?{_CAPITAL}\s{_HOUSE},\s{_ZIP_TOWN}"),
     # 5 bis rue de la Paix, 75002 Paris; Calle Mayor 3, 28013 Madrid
-    rf"\b{_HOUSE},?\s(?i:{any_of('street_first')})\.?\s(?i:(?:de|du|des|la|le|les|del|d['’]|l['’])\s?){{0,3}}{_CAPITAL}(?:[ -](?:de |la |le )?{_CAPITAL}){{0,3}}{_TAIL}",
-    rf"\b(?i:{any_of('street_first')}|C/)\.?\s?(?i:(?:de|do|da|del|della|dei|los|las|la|le|el)\s){{0,3}}{_CAPITAL}(?:\s(?:de |la |del )?{_CAPITAL}){{0,3}},?\s(?:n[º°]?\.?\s?)?{_HOUSE}\b{_TAIL}",
+    (rf"(?i:\b{_FIRST})", rf"\b{_HOUSE},?\s(?i:{_FIRST})\.?\s{_OF}{_NAMED}{_TAIL}"),
+    (rf"(?i:\b{_FIRST}|C/)", rf"\b(?i:{_FIRST}|C/)\.?\s?{_OF}{_NAMED},?\s(?:n[º°]?\.?\s?)?{_HOUSE}\b{_TAIL}"),
     # Flat 12, Lotus Apartments, MG Road, Bengaluru 560034
-    rf"\b(?i:flat|plot|house|door|apartment)(?:\s(?i:no)\.?|\s?#)?\s?{_HOUSE},\s(?:[\w'’.\s-]{{2,40}},\s){{0,4}}{_TOWN}\s?[-–,]?\s?\d{{3}}\s?\d{{3}}\b",
-    r"\b(?i:p\.?\s?o\.?\s?box|postfach)\s\d+(?:,\s" + rf"(?:{_ZIP_TOWN}|{_TOWN_ZIP}))?",
+    (
+        r"\d{3}\s?\d{3}",
+        r"\b(?i:flat|plot|house|door|apartment)(?:\s(?i:no)\.?|\s?#)?\s?"
+        rf"{_HOUSE},\s(?:[\w'’.\s-]{{2,40}},\s){{0,4}}{_TOWN}\s?[-–,]?\s?\d{{3}}\s?\d{{3}}\b",
+    ),
+    (r"(?i:box|postfach)", rf"\b(?i:p\.?\s?o\.?\s?box|postfach)\s\d+(?:,\s(?:{_ZIP_TOWN}|{_TOWN_ZIP}))?"),
     # What is left of one: a town with its code, a code after its word.
-    rf"\b{_TOWN},\s{_STATE_ZIP}",
-    r"(?<![\w-])[A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2}(?!\w)",
-    r"(?i:\b(?:zip|post(?:al)?\s?code|postcode|pin\s?code|plz)(?:\scode)?(?:\s(?:is|number))?[\s:]+)(?P<code>(?=\S*\d)[A-Za-z0-9]{3,7}(?:[ -]\w{3,4}(?=\W|$))?)",
+    (rf",\s{_STATE_ZIP}", rf"\b{_TOWN},\s{_STATE_ZIP}"),
+    (r"\d[A-Z]{2}", r"(?<![\w-])[A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2}(?!\w)"),
+    (
+        r"(?i:zip|post|pin|plz)",
+        r"(?i:\b(?:zip|post(?:al)?\s?code|postcode|pin\s?code|plz)(?:\scode)?(?:\s(?:is|number))?[\s:]+)"
+        r"(?P<code>(?=\S*\d)[A-Za-z0-9]{3,7}(?:[ -]\w{3,4}(?=\W|$))?)",
+    ),
 )
-_ADDRESS = tuple(re.compile(pattern) for pattern in _ADDRESSES)
+"""What a text must hold, which is quickly seen, and the address."""
+_ADDRESS = tuple((re.compile(must), re.compile(pattern)) for must, pattern in _ADDRESSES)
+_DIGIT = re.compile(r"\d")
 
 
 def addresses(text: str) -> Iterator[Span]:
     """Street with house number, as written in English, German, Dutch, French, Spanish and Italian, with what follows up to
     the postal code; post boxes; codes with their town."""
-    if not any(letter.isdigit() for letter in text):
+    if not _DIGIT.search(text):
         return
-    for pattern in _ADDRESS:
-        for found in pattern.finditer(text):
+    for must, pattern in _ADDRESS:
+        for found in pattern.finditer(text) if must.search(text) else ():
             yield found.span("code") if "code" in pattern.groupindex else found.span()
 
 

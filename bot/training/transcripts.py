@@ -17,7 +17,7 @@ from bot.files import sha256_file
 from bot.training.duplicates import alike, normalised
 from bot.training.formats import BadRow, Label, RawRow, read_rows
 from bot.training.personal_data import scrub, scrub_remark
-from bot.training.turns import mend
+from bot.training.turns import is_known, mend
 from bot.types import Message, content_hash
 
 NEARLY_THE_SAME = 0.9
@@ -62,7 +62,9 @@ class Transcripts:
             )
 
 
-def read_transcripts(folder: Path, clean_personal_data: bool = True, nearly_the_same: float = NEARLY_THE_SAME) -> Transcripts:
+def read_transcripts(
+    folder: Path, clean_personal_data: bool = True, nearly_the_same: float = NEARLY_THE_SAME
+) -> Transcripts:
     """Every `*.jsonl` and `*.csv` in `folder`. `nearly_the_same` is the share from which a conversation is a duplicate of
     an earlier one, 1 meaning the same words. Raises DataError when there is no file, or no row that can be used."""
     paths = sorted(path for path in folder.glob("*") if path.is_file() and not path.name.startswith("."))
@@ -124,7 +126,9 @@ class _Reading:
         if not self._clean:
             return row
         texts = scrub([text for _, text in row.turns], self.personal)
-        turns = tuple((scrub_remark(who), text) for (who, _), text in zip(row.turns, texts, strict=True))
+        turns = tuple(
+            (who if is_known(who) else scrub_remark(who), text) for (who, _), text in zip(row.turns, texts, strict=True)
+        )
         named = row.id if scrub_remark(row.id) == row.id else content_hash(row.id)[:16]
         return replace(row, id=named, turns=turns)
 

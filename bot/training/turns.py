@@ -39,6 +39,15 @@ class Mended:
     labels: tuple[Label, ...]
 
 
+def is_known(who: str) -> bool:
+    """Whether that word for a speaker is one of ours."""
+    return _plain(who) in ROLES
+
+
+def _plain(who: str) -> str:
+    return who.strip().lower().replace("_", "-")
+
+
 def mend(row: RawRow, counts: Counter[str]) -> Mended:
     """The row's turns in order. `counts` gains what was joined and left out. Raises DataError or InvalidMessage with the
     reason for a row that cannot be mended."""
@@ -46,9 +55,11 @@ def mend(row: RawRow, counts: Counter[str]) -> Mended:
     place: dict[int, int] = {}
     changes: Counter[str] = Counter()
     for number, (who, text) in enumerate(row.turns):
-        role = ROLES.get(who.strip().lower().replace("_", "-"))
+        role = ROLES.get(_plain(who))
         if role is None:
-            raise DataError(f"message {number + 1} is by {who[:30]!r}, neither customer nor agent; adapters/README.md has the words")
+            raise DataError(
+                f"message {number + 1} is by {who[:30]!r}, neither customer nor agent; adapters/README.md has the words"
+            )
         if role == "system":
             changes[SYSTEM] += 1
             continue
@@ -83,9 +94,7 @@ def _check(messages: Sequence[Message]) -> None:
         raise DataError(f"it has {size:,} characters; at most {MAX_CONVERSATION:,} are read")
 
 
-def _labels(
-    row: RawRow, place: dict[int, int], messages: Sequence[Message], changes: Counter[str]
-) -> tuple[Label, ...]:
+def _labels(row: RawRow, place: dict[int, int], messages: Sequence[Message], changes: Counter[str]) -> tuple[Label, ...]:
     """Labels at their message's new index. Of two that fall together the first one counts."""
     kept: dict[int, Label] = {}
     for label in row.labels:
