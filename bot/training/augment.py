@@ -46,7 +46,7 @@ def _otherwise(text: str, chance: random.Random) -> str:
             if found:
                 break
     if chance.random() < words["framed"]:
-        text = chance.choice(words["frames"]).replace("{}", text)
+        text = str(chance.choice(words["frames"])).replace("{}", text)
     return _WORD.sub(lambda word: _slip(word[0], chance) if chance.random() < _SLIP else word[0], text)
 
 
@@ -61,7 +61,7 @@ def _slip(word: str, chance: random.Random) -> str:
         return before + after
     if kind == 2:
         return before + after[0] + letter + after[1:]
-    return before + chance.choice(_paraphrases()["keys"].get(letter.lower(), letter)) + after
+    return before + str(chance.choice(_paraphrases()["keys"].get(letter.lower(), letter))) + after
 
 
 @cache

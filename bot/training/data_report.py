@@ -105,7 +105,7 @@ def examine(path: Path) -> DataReport:
         words,
         counts,
         rare(counts),
-        conflicts(found.conversations),
+        conflicts((*found.conversations, *found.left_out)),
         _strata(found.conversations, share),
     )
 

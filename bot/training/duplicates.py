@@ -27,7 +27,6 @@ def normalised(text: str) -> str:
 def alike(texts: Sequence[str], threshold: float) -> Iterator[tuple[int, int, float]]:
     """(index, index of an earlier text, share in common) for each text whose share reaches `threshold`, 0 … 1. A text that
     is like an earlier one is not itself looked for by later ones, so that a chain of small changes never becomes one."""
-    import numpy as np
     from datasketch import MinHash, MinHashLSH
 
     index = MinHashLSH(threshold=max(0.05, threshold - 0.1), num_perm=_PERMUTATIONS)

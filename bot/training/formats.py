@@ -9,13 +9,13 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
+from pydantic_core import from_json
 
 from bot.errors import DataError, faults
 
@@ -159,10 +159,9 @@ def _jsonl(path: Path) -> Iterator[RawRow | BadRow]:
 def _parse(line: bytes, file: str, number: int) -> RawRow:
     """Raises DataError with the reason."""
     try:
-        value: Any = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        place = f" at character {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else ""
-        raise DataError(f"it is not valid JSON in UTF-8{place}") from None
+        value: Any = from_json(line)
+    except ValueError as error:
+        raise DataError(f"it is not valid JSON in UTF-8: {error}") from None
     if not isinstance(value, dict):
         raise DataError(f"it is a {type(value).__name__}, not a JSON object")
     shape = next((_SHAPES[key] for key in _SHAPES if key in value), None)

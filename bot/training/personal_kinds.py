@@ -97,7 +97,8 @@ _SORT_CODE = re.compile(r"\bsort\s?code\b\D{0,8}(\d{2}[- ]?\d{2}[- ]?\d{2})(?!\d
 def _after(kind: str) -> re.Pattern[str]:
     between = rf"(?:\s*(?:{any_of('filler')}|\b{any_of('marker')}\.?))"
     return re.compile(
-        rf"(?<!\bin\s)\b{any_of(kind)}(?P<between>{between}{{0,6}})\s*#?\s*(?P<code>\d{{2,4}}(?: \d{{2,4}}){{1,5}}(?![\w.,]\d|\w)"
+        rf"(?<!\bin\s)\b{any_of(kind)}(?P<between>{between}{{0,6}})\s*#?\s*"
+        rf"(?P<code>\d{{2,4}}(?: \d{{2,4}}){{1,5}}(?![\w.,]\d|\w)"
         rf"|(?:{_SHAPE}|{_CODE})(?![\w]))",
         re.I,
     )

@@ -8,7 +8,7 @@ a row, also why it was left out, holds placeholders where personal data was. Kno
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -43,6 +43,8 @@ class Transcripts:
     files: dict[str, str]
     duplicates: tuple[BadRow, ...] = ()
     """Rows left out because another says the same."""
+    left_out: tuple[Conversation, ...] = ()
+    """Those conversations: their labels may contradict the kept ones'."""
     mended: dict[str, int] = field(default_factory=dict)
     """What was joined or left out within rows that were kept → how often."""
     personal: dict[str, int] = field(default_factory=dict)
@@ -84,7 +86,9 @@ def read_transcripts(
     if not kept:
         raise DataError(f"No row in {folder} can be used. The first: {bad[0] if bad else 'none, the files are empty'}.")
     duplicates = tuple(sorted([*reading.duplicates, *nearly], key=lambda row: (row.file, row.line)))
-    return Transcripts(kept, bad, files, duplicates, dict(reading.mended), dict(sorted(reading.personal.items())))
+    return Transcripts(
+        kept, bad, files, duplicates, tuple(reading.left_out), dict(reading.mended), dict(sorted(reading.personal.items()))
+    )
 
 
 class _Reading:
@@ -97,6 +101,7 @@ class _Reading:
         self._said: dict[str, str] = {}
         self.bad: list[BadRow] = []
         self.duplicates: list[BadRow] = []
+        self.left_out: list[Conversation] = []
         self.mended: Counter[str] = Counter()
         self.personal: Counter[str] = Counter()
 
@@ -112,13 +117,15 @@ class _Reading:
             return
         said = "\n".join(f"{message.role}: {normalised(message.content)}" for message in mended.messages)
         name = row.id or content_hash(*(message.content for message in mended.messages))[:16]
+        conversation = Conversation(name, mended.messages, mended.labels)
         first = self._said.setdefault(said, f"{row.file}:{row.line}")
         if first != f"{row.file}:{row.line}":
             self.duplicates.append(BadRow(row.file, row.line, f"the same as {first}"))
+            self.left_out.append(conversation)
         elif name in self._kept:
             self.bad.append(BadRow(row.file, row.line, f"the id {name!r} stands twice"))
         else:
-            self._kept[name] = Conversation(name, mended.messages, mended.labels)
+            self._kept[name] = conversation
             self._places[name] = (row.file, row.line)
 
     def _scrubbed(self, row: RawRow) -> RawRow:
@@ -144,5 +151,5 @@ class _Reading:
         for number, earlier, share in alike(texts, threshold):
             file, line = self._places[names[earlier]]
             left_out.append(BadRow(*self._places[names[number]], f"{share:.0%} the same as {file}:{line}"))
-            del self._kept[names[number]]
+            self.left_out.append(self._kept.pop(names[number]))
         return tuple(self._kept.values()), left_out
