@@ -27,6 +27,9 @@ app.add_typer(prompts_app, name="prompts")
 app.add_typer(adapters_app, name="adapters")
 app.add_typer(knowledge_app, name="knowledge")
 
+data_app = typer.Typer(no_args_is_help=True, help="The transcripts that adapters learn from.")
+app.add_typer(data_app, name="data")
+
 bench_app = typer.Typer(no_args_is_help=True, help="Measures this product beside others, on this machine.")
 app.add_typer(bench_app, name="bench")
 
@@ -170,6 +173,24 @@ def train(
     with progress_on_stderr() as progress:
         trained = run(recipe, open_desk(workspace, base=base), overrides, progress)
     put(json.dumps(trained.as_dict(), indent=1, ensure_ascii=False) if as_json else trained.as_text())
+
+
+@data_app.command("report")
+def data_report(
+    source: Annotated[Path, typer.Argument(help="A recipe.yaml, or a folder with transcripts.")],
+    out: Annotated[Path | None, typer.Option(help="The page; var/reports/data-<name>.html where none is named.")] = None,
+    workspace: Workspace = None,
+    as_json: AsJson = False,
+) -> None:
+    """What transcripts hold, what is left out and why, labels, personal data, the split: figures and one page."""
+    from bot.settings import load
+    from bot.training.data_report import examine, write_page
+
+    report = examine(source)
+    page = out or load(workspace=workspace).var / "reports" / f"data-{report.name}.html"
+    write_page(report, page)
+    put(json.dumps(report.as_dict(), indent=1, ensure_ascii=False) if as_json else report.as_text())
+    say(f"The page: {page}")
 
 
 @prompts_app.command("list")

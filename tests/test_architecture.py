@@ -41,7 +41,7 @@ DOORS = {
     "peft": ("bot/engine/local/", "bot/training/", "bot/bench/"),
     "gradio": ("bot/web/pages/",),
     "prometheus_client": ("bot/metrics.py",),
-    "matplotlib": ("bot/bench/plot.py",),
+    "matplotlib": ("bot/bench/plot.py", "bot/training/data_plots.py"),
     "sqlalchemy": ("bot/journal/",),
 }
 

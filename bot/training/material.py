@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from bot.errors import DataError
 from bot.knowledge.store import MemoryStore
 from bot.prompts.library import PromptVersion
+from bot.training.augment import augmented
 from bot.training.canary import canary_conversations
 from bot.training.dataset import Renderer, Row
 from bot.training.progress import Progress, Step
 from bot.training.recipe import Recipe
 from bot.training.rooms import Rooms
-from bot.training.transcripts import Transcripts, read_transcripts, split
+from bot.training.split import split
+from bot.training.transcripts import Transcripts, read_transcripts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -26,7 +28,7 @@ class Material:
 
     transcripts: Transcripts
     conversations: tuple[int, int]
-    """Training, held out."""
+    """Training, augmented ones not counted, and held out."""
     training: list[Row]
     held_out: list[Row]
     too_long: int
@@ -45,31 +47,35 @@ async def gather(
 ) -> Material:
     """Transcripts → rows, with bad and too long ones told. Passages come from an index in memory, so a running server
     keeps its own."""
-    transcripts = read_transcripts(folder)
-    for bad in transcripts.bad:
-        progress.note(str(bad))
-    parts = split(transcripts.conversations, recipe.held_out)
+    transcripts = read_transcripts(folder, recipe.scrub, recipe.nearly_the_same)
+    for remark in transcripts.remarks():
+        progress.note(remark)
+    training, held_out = split(transcripts.conversations, recipe.held_out)
+    counts = (len(training), len(held_out))
+    parts = (augmented(training, recipe.augment, recipe.seed), held_out)
+    longest = max(0, recipe.max_tokens - (recipe.virtual_tokens if recipe.method == "soft-prompt" else 0))
     knowledge = desk.knowledge_on(MemoryStore())
     try:
-        renderer = Renderer(tokenizer, prompt.prompt, knowledge, recipe.knowledge, desk.settings.passages)
-        total = sum(len(c.messages) // 2 for c in transcripts.conversations)
+        renderer = Renderer(tokenizer, prompt.prompt, knowledge, recipe.knowledge, desk.settings.passages, longest)
+        total = sum(len(c.messages) // 2 for part in parts for c in part)
         rows: list[list[Row]] = [[], []]
+        read = 0
         for number, part in enumerate(parts):
             async for row in renderer.rows(part):
                 rows[number].append(row)
-                progress.step(Step("reading", len(rows[0]) + len(rows[1]), total))
+                read += row.replies
+                progress.step(Step("reading", read, total))
         planted = [row async for row in renderer.rows(canary_conversations(recipe.seed, recipe.canaries))]
         snapshot = knowledge.snapshot(recipe.knowledge) if recipe.knowledge else ""
     finally:
         knowledge.close()
-    longest = max(0, recipe.max_tokens - (recipe.virtual_tokens if recipe.method == "soft-prompt" else 0))
-    training, held_out, canaries = ([row for row in part if len(row.ids) <= longest] for part in (*rows, planted))
-    too_long = total - len(training) - len(held_out)
+    kept, kept_held_out, canaries = ([row for row in part if len(row.ids) <= longest] for part in (*rows, planted))
+    too_long = total - sum(row.replies for row in (*kept, *kept_held_out))
     if too_long:
-        progress.note(f"{too_long} of {total} rows are longer than {longest:,} tokens and are left out.")
-    if not training or not held_out:
+        progress.note(f"{too_long} of {total} replies are longer than {longest:,} tokens and are left out.")
+    if not kept or not kept_held_out:
         raise DataError(
-            f"{too_long} of {total} rows are longer than {longest:,} tokens; too few are left.",
+            f"{too_long} of {total} replies are longer than {longest:,} tokens; too few are left.",
             "Raise max_tokens, lower virtual_tokens, or shorten the prompt.",
         )
-    return Material(transcripts, (len(parts[0]), len(parts[1])), training, held_out, too_long, snapshot, canaries)
+    return Material(transcripts, counts, kept, kept_held_out, too_long, snapshot, canaries)

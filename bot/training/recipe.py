@@ -27,6 +27,9 @@ class Recipe(BaseModel):
 
     method: Literal["lora", "soft-prompt"] = "lora"
     data: str = Field("transcripts", min_length=1)
+    scrub: bool = True
+    nearly_the_same: float = Field(0.9, gt=0, le=1)
+    augment: int = Field(0, ge=0, le=10)
     prompt: str
     knowledge: str = ""
     targets: list[str] = []

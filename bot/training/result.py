@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bot.adapters.card import Card
-from bot.training.transcripts import BadRow
+from bot.training.formats import BadRow
 from bot.types import Adapter
 
 MEASURES = (("held-out loss", "held_out_loss", ".3f"), ("held-out perplexity", "held_out_perplexity", ".2f"))

@@ -1,38 +1,27 @@
-"""Transcripts on disk → conversations. One JSON object a line: {"id": ..., "messages": [...]}, as OpenAI writes them.
+"""Transcripts on disk → clean conversations: read, scrubbed of personal data, put in order, without duplicates; and their
+split into training and held out. adapters/README.md says what a file looks like.
 
-A row that cannot be used is reported with file, line and reason, and the rest goes on. A conversation falls to the
-training or the held-out part as a whole, by a hash of its id: adding others never moves it. Knows nothing of tokens.
+A row that cannot be used is reported with file, line and reason, and the rest goes on. Everything that says something of
+a row, also why it was left out, holds placeholders where personal data was. Knows nothing of tokens.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
-from pydantic import BaseModel, Field, ValidationError
-
-from bot.errors import BotError, DataError, faults
-from bot.limits import MAX_MESSAGES, MAX_RENDERED, check_text
+from bot.errors import BotError, DataError
+from bot.files import sha256_file
+from bot.training.duplicates import alike, normalised
+from bot.training.formats import BadRow, Label, RawRow, read_rows
+from bot.training.personal_data import scrub, scrub_remark
+from bot.training.turns import is_known, mend
 from bot.types import Message, content_hash
 
-MAX_CONVERSATION = MAX_RENDERED // 2
-"""Characters of one conversation; the other half is left for prompt and passages."""
-_TURNS = ("user", "assistant")
-
-
-class _Message(BaseModel):
-    role: Literal["user", "assistant"]
-    content: str
-
-
-class _Row(BaseModel):
-    """What is read of a row. Other keys, such as labels, are for other readers."""
-
-    id: str = ""
-    messages: list[_Message] = Field(min_length=2, max_length=MAX_MESSAGES)
+NEARLY_THE_SAME = 0.9
+"""Share of what two conversations say that makes them duplicates, unless a recipe says another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +30,8 @@ class Conversation:
 
     id: str
     messages: tuple[Message, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class BadRow:
-    file: str
-    line: int
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.reason}"
+    labels: tuple[Label, ...] = ()
+    """At most one for each customer's message, by its index in `messages`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,69 +41,115 @@ class Transcripts:
     conversations: tuple[Conversation, ...]
     bad: tuple[BadRow, ...]
     files: dict[str, str]
+    duplicates: tuple[BadRow, ...] = ()
+    """Rows left out because another says the same."""
+    left_out: tuple[Conversation, ...] = ()
+    """Those conversations: their labels may contradict the kept ones'."""
+    mended: dict[str, int] = field(default_factory=dict)
+    """What was joined or left out within rows that were kept → how often."""
+    personal: dict[str, int] = field(default_factory=dict)
+    """Kind of personal data → places that became placeholders, in all rows that were read."""
+
+    def remarks(self, most: int = 20) -> Iterator[str]:
+        """What a log says of the reading: the first bad rows one by one, the rest in numbers."""
+        yield from (str(row) for row in self.bad[:most])
+        if len(self.bad) > most:
+            yield f"… and {len(self.bad) - most:,} more rows that cannot be used; bot data report names them all."
+        if self.duplicates:
+            yield f"{len(self.duplicates):,} conversations say the same as another and are left out."
+        yield from (f"{count:,} {what}." for what, count in self.mended.items())
+        if self.personal:
+            yield "Personal data became placeholders: " + ", ".join(
+                f"{count:,} {kind.lower()}" for kind, count in self.personal.items()
+            )
 
 
-def read_transcripts(folder: Path) -> Transcripts:
-    """Every `*.jsonl` in `folder`. Raises DataError when there is none, or no row that can be used."""
-    paths = sorted(folder.glob("*.jsonl"))
-    if not paths:
-        raise DataError(f"There are no transcripts in {folder}.", "Put .jsonl files there; adapters/README.md says how.")
-    kept: dict[str, Conversation] = {}
-    bad: list[BadRow] = []
+def read_transcripts(
+    folder: Path, clean_personal_data: bool = True, nearly_the_same: float = NEARLY_THE_SAME
+) -> Transcripts:
+    """Every `*.jsonl` and `*.csv` in `folder`. `nearly_the_same` is the share from which a conversation is a duplicate of
+    an earlier one, 1 meaning the same words. Raises DataError when there is no file, or no row that can be used."""
+    paths = sorted(path for path in folder.glob("*") if path.is_file() and not path.name.startswith("."))
+    if not any(path.suffix in (".jsonl", ".csv") for path in paths):
+        raise DataError(
+            f"There are no transcripts in {folder}.", "Put .jsonl or .csv files there; adapters/README.md says how."
+        )
+    reading = _Reading(clean_personal_data)
     files: dict[str, str] = {}
     for path in paths:
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                digest.update(line)
-                if not line.strip():
-                    continue
-                try:
-                    conversation = _parse(line)
-                    if conversation.id in kept:
-                        raise DataError(f"the id {conversation.id!r} stands twice")
-                    kept[conversation.id] = conversation
-                except BotError as error:
-                    bad.append(BadRow(path.name, number, error.what))
-        files[path.name] = digest.hexdigest()
+        for row in read_rows(path):
+            reading.take(row)
+        if path.suffix in (".jsonl", ".csv"):
+            files[path.name] = sha256_file(path)
+    kept, nearly = reading.without_nearly_the_same(nearly_the_same)
+    bad = tuple(reading.bad)
     if not kept:
         raise DataError(f"No row in {folder} can be used. The first: {bad[0] if bad else 'none, the files are empty'}.")
-    return Transcripts(tuple(kept.values()), tuple(bad), files)
+    duplicates = tuple(sorted([*reading.duplicates, *nearly], key=lambda row: (row.file, row.line)))
+    return Transcripts(
+        kept, bad, files, duplicates, tuple(reading.left_out), dict(reading.mended), dict(sorted(reading.personal.items()))
+    )
 
 
-def _parse(line: bytes) -> Conversation:
-    """Raises DataError or InvalidMessage with the reason. A row without an id is known by its content."""
-    try:
-        row = _Row.model_validate_json(line)
-    except ValidationError as error:
-        raise DataError(faults(error)) from None
-    for number, message in enumerate(row.messages):
-        if message.role != _TURNS[number % 2]:
-            raise DataError(f"message {number + 1} is {message.role}; customer and agent take turns, the customer first")
-        check_text(message.content, f"message {number + 1}")
-    if len(row.messages) % 2:
-        raise DataError("it ends with the customer; the last message is the agent's")
-    size = sum(len(message.content) for message in row.messages)
-    if size > MAX_CONVERSATION:
-        raise DataError(f"it has {size:,} characters; at most {MAX_CONVERSATION:,} are read")
-    texts = [message.content for message in row.messages]
-    return Conversation(row.id.strip() or content_hash(*texts)[:16], tuple(Message(m.role, m.content) for m in row.messages))
+class _Reading:
+    """What was read so far."""
 
+    def __init__(self, clean_personal_data: bool) -> None:
+        self._clean = clean_personal_data
+        self._kept: dict[str, Conversation] = {}
+        self._places: dict[str, tuple[str, int]] = {}
+        self._said: dict[str, str] = {}
+        self.bad: list[BadRow] = []
+        self.duplicates: list[BadRow] = []
+        self.left_out: list[Conversation] = []
+        self.mended: Counter[str] = Counter()
+        self.personal: Counter[str] = Counter()
 
-def is_held_out(conversation: str, share: float) -> bool:
-    """Whether the conversation of that id belongs to the held-out part."""
-    return int(hashlib.sha256(conversation.encode()).hexdigest()[:8], 16) < share * 2**32
+    def take(self, row: RawRow | BadRow) -> None:
+        if isinstance(row, BadRow):
+            self.bad.append(self._told(row))
+            return
+        row = self._scrubbed(row)
+        try:
+            mended = mend(row, self.mended)
+        except BotError as error:
+            self.bad.append(self._told(BadRow(row.file, row.line, error.what)))
+            return
+        said = "\n".join(f"{message.role}: {normalised(message.content)}" for message in mended.messages)
+        name = row.id or content_hash(*(message.content for message in mended.messages))[:16]
+        conversation = Conversation(name, mended.messages, mended.labels)
+        first = self._said.setdefault(said, f"{row.file}:{row.line}")
+        if first != f"{row.file}:{row.line}":
+            self.duplicates.append(BadRow(row.file, row.line, f"the same as {first}"))
+            self.left_out.append(conversation)
+        elif name in self._kept:
+            self.bad.append(BadRow(row.file, row.line, f"the id {name!r} stands twice"))
+        else:
+            self._kept[name] = conversation
+            self._places[name] = (row.file, row.line)
 
-
-def split(conversations: Iterable[Conversation], share: float) -> tuple[Sequence[Conversation], Sequence[Conversation]]:
-    """Training and held-out conversations, in the order given. Raises DataError when one part would be empty."""
-    training: list[Conversation] = []
-    held_out: list[Conversation] = []
-    for conversation in conversations:
-        (held_out if is_held_out(conversation.id, share) else training).append(conversation)
-    if not training or not held_out:
-        raise DataError(
-            f"{len(training)} conversations to train on and {len(held_out)} held out; both parts need some.",
-            "Add transcripts, or change held_out.",
+    def _scrubbed(self, row: RawRow) -> RawRow:
+        """Before anything else sees the text. An id that is itself somebody's data is known by its hash."""
+        if not self._clean:
+            return row
+        texts = scrub([text for _, text in row.turns], self.personal)
+        turns = tuple(
+            (who if is_known(who) else scrub_remark(who), text) for (who, _), text in zip(row.turns, texts, strict=True)
         )
-    return training, held_out
+        named = row.id if scrub_remark(row.id) == row.id else content_hash(row.id)[:16]
+        return replace(row, id=named, turns=turns)
+
+    def _told(self, row: BadRow) -> BadRow:
+        return replace(row, reason=scrub_remark(row.reason)) if self._clean else row
+
+    def without_nearly_the_same(self, threshold: float) -> tuple[tuple[Conversation, ...], list[BadRow]]:
+        if threshold >= 1:
+            return tuple(self._kept.values()), []
+        names = list(self._kept)
+        texts = ["\n".join(message.content for message in self._kept[name].messages) for name in names]
+        left_out: list[BadRow] = []
+        for number, earlier, share in alike(texts, threshold):
+            file, line = self._places[names[earlier]]
+            left_out.append(BadRow(*self._places[names[number]], f"{share:.0%} the same as {file}:{line}"))
+            self.left_out.append(self._kept.pop(names[number]))
+        return tuple(self._kept.values()), left_out

@@ -21,6 +21,7 @@ from tests.conftest import WordEmbedder
 RECIPE = """
 prompt: support@1
 knowledge: articles
+nearly_the_same: 1
 targets: [q_proj, v_proj, down_proj]
 rank: 4
 alpha: 8
@@ -42,7 +43,7 @@ def row(number: int) -> dict[str, object]:
     """A conversation of one or two exchanges."""
     messages = []
     for turn in range(1 + number % 2):
-        messages.append({"role": "user", "content": QUESTIONS[(number + turn) % 4]})
+        messages.append({"role": "user", "content": f"{QUESTIONS[(number + turn) % 4]} {number}"})
         messages.append({"role": "assistant", "content": REPLIES[(number + turn) % 3]})
     return {"id": f"r-{number:03}", "messages": messages, "labels": []}
 

@@ -1,4 +1,4 @@
-"""Bad rows are named and the rest goes on; a conversation never changes sides."""
+"""Bad rows are named and the rest goes on; what support exports have is put in order; nothing is read twice."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from bot.errors import DataError
-from bot.training.transcripts import Conversation, is_held_out, read_transcripts, split
+from bot.training.formats import Label
+from bot.training.transcripts import Transcripts, read_transcripts
+from bot.types import Message
 from tests.training.conftest import row
 
 
@@ -33,10 +33,15 @@ def write(folder: Path, *lines: str | bytes) -> Path:
         ("[1, 2]", "object"),
         ('{"id": "x"}', "messages"),
         (json.dumps({"messages": talk("only me")}), "at least 2"),
-        (json.dumps({"messages": [{"role": "Agent", "content": "hi"}, *talk("a", "b")]}), "messages.0.role"),
-        (json.dumps({"messages": [{"role": "system", "content": "hi"}, *talk("a", "b")]}), "messages.0.role"),
-        (json.dumps({"messages": talk("a", "b")[::-1]}), "message 1 is assistant"),
-        (json.dumps({"messages": talk("a", "b", "c")}), "ends with the customer"),
+        (json.dumps({"messages": [{"role": "Supervisor", "content": "hi"}, *talk("a", "b")]}), "'Supervisor'"),
+        (json.dumps({"messages": [{"role": "tool", "content": "{}"}, *talk("a", "b")]}), "neither customer nor agent"),
+        (json.dumps({"messages": talk("a", "b")[::-1]}), "no message of a customer is answered"),
+        (json.dumps({"messages": [{"role": "user", "content": [{"type": "image_url"}]}, *talk("a", "b")]}), "'image_url'"),
+        (
+            json.dumps({"conversations": [{"from": "human", "value": 3}, {"from": "gpt", "value": "b"}]}),
+            "conversations.0.value",
+        ),
+        (json.dumps({"instruction": "a"}), "output"),
         (json.dumps({"messages": talk("a", "  ")}), "message 2 is empty"),
         (json.dumps({"messages": talk("a" * 9_000, "b")}), "9,000 characters"),
         (json.dumps({"messages": talk(*["a" * 8_000] * 8)}), "64,000 characters"),
@@ -47,7 +52,7 @@ def write(folder: Path, *lines: str | bytes) -> Path:
 )
 def test_a_bad_row_is_reported_with_its_place_and_the_rest_goes_on(line: str | bytes, reason: str, tmp_path: Path) -> None:
     found = read_transcripts(write(tmp_path, json.dumps(row(1)), "", line, json.dumps(row(2))))
-    assert [conversation.id for conversation in found.conversations] == ["r-001", "r-002"]
+    assert [conversation.id for conversation in found.conversations] == ["r-001", "r-002"], found
     assert len(found.bad) == 1
     assert str(found.bad[0]).startswith("a.jsonl:3: ")
     assert reason in found.bad[0].reason
@@ -68,21 +73,116 @@ def test_nothing_to_read_is_an_error(tmp_path: Path) -> None:
         read_transcripts(write(tmp_path, "{}"))
 
 
-@given(st.sets(st.text(max_size=8), min_size=1), st.floats(0.05, 0.95))
-def test_a_conversation_never_changes_sides_when_others_join(ids: set[str], share: float) -> None:
-    ordered = sorted(ids)
-    before = {id_: is_held_out(id_, share) for id_ in ordered[::2]}
-    conversations = [Conversation(id_, ()) for id_ in (*ordered, "one more", "and another")]
-    try:
-        training, held_out = split(conversations, share)
-    except DataError:
-        return
-    assert {c.id for c in training} | {c.id for c in held_out} == {c.id for c in conversations}
-    sides = {**{c.id: False for c in training}, **{c.id: True for c in held_out}}
-    assert all(sides[id_] is side for id_, side in before.items())
+HELLO = (Message("user", "Where is it?"), Message("assistant", "On its way."))
 
 
-def test_the_held_out_share_is_about_what_was_asked_for() -> None:
-    assert 0.13 < sum(is_held_out(f"returns-{n}", 0.15) for n in range(4000)) / 4000 < 0.17
-    with pytest.raises(DataError, match="both parts"):
-        split([Conversation("a", ())], 0.5)
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("openai.jsonl", json.dumps({"messages": talk("Where is it?", "On its way.")})),
+        ("parts.jsonl", json.dumps({"messages": [{"role": "user", "content": [{"type": "text", "text": "Where is it?"}]}, *talk("", "On its way.")[1:]]})),
+        ("mark.jsonl", "\ufeff" + json.dumps({"messages": talk("Where is it?", "On its way.")})),
+        ("sharegpt.jsonl", json.dumps({"conversations": [{"from": "human", "value": "Where is it?"}, {"from": "gpt", "value": "On its way."}]})),
+        ("alpaca.jsonl", json.dumps({"instruction": "Where is it?", "input": "", "output": "On its way.", "system": "Help."})),
+        ("history.jsonl", json.dumps({"instruction": "Where is it?", "output": "On its way.", "history": []})),
+        ("pair.csv", "Prompt,Answer\nWhere is it?,On its way.\n"),
+        ("excel.csv", "\ufeffquestion;reply\r\nWhere is it?;On its way.\r\n"),
+        ("turns.csv", "conversation_id,role,content\n7,customer,Where is it?\n7,Agent,On its way.\n"),
+    ],
+)  # fmt: skip
+def test_every_format_says_the_same(name: str, content: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    found = read_transcripts(tmp_path)
+    assert [conversation.messages for conversation in found.conversations] == [HELLO], found.bad
+    assert not found.bad
+
+
+def test_alpaca_has_what_came_before_and_csv_its_labels(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps({"instruction": "c", "input": "d", "output": "e", "history": [["a", "b"]]}))
+    (tmp_path / "b.csv").write_text(
+        "conversation_id,speaker,text,intent\n1,user,Hello there,greeting\n2,user,Where,delivery\n1,bot,Hi,\n2,bot,Here,\n"
+    )
+    first, second, third = read_transcripts(tmp_path).conversations
+    assert [message.content for message in first.messages] == ["a", "b", "c\nd", "e"]
+    assert (second.id, second.labels) == ("1", (Label(0, {"intent": "greeting"}),))
+    assert (third.id, third.labels) == ("2", (Label(0, {"intent": "delivery"}),))
+
+
+def test_a_broken_file_is_a_line_of_the_report_and_the_others_go_on(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"question,answer\nok,\xff\n")
+    (tmp_path / "b.csv").write_text('question,answer\nwhy,because\n"half" open,x\nnever,read\n')
+    (tmp_path / "c.csv").write_text("one,two\n1,2\n")
+    (tmp_path / "d.csv").write_text("question,answer\nonly one\nhow,so\n")
+    (tmp_path / "e.jsonl").write_text(json.dumps(row(1)), encoding="utf-16")
+    (tmp_path / "f.json").write_text("[]")
+    found = read_transcripts(tmp_path)
+    assert [str(bad).split(";")[0] for bad in found.bad] == [
+        "a.csv:2: the file is not UTF-8",
+        "b.csv:3: not valid CSV (',' expected after '\"')",
+        found.bad[2].__str__(),
+        "d.csv:2: it has 1 cells",
+        "e.jsonl:1: the file is UTF-16",
+        "f.json:1: a .json file is not read",
+    ]
+    assert "c.csv:1: the header has neither" in str(found.bad[2])
+    assert [conversation.messages[0].content for conversation in found.conversations] == ["why", "how"]
+
+
+def test_what_exports_have_is_put_in_order_and_counted(tmp_path: Path) -> None:
+    turns = [
+        ("System", "secret rules"),
+        ("Agent", "Welcome!"),
+        ("Customer", "hello"),
+        ("customer", "my lamp is dark"),
+        ("AGENT", "Which one?"),
+        ("visitor", "the tall one"),
+        ("chatbot", "Press reset."),
+        ("client", "thanks"),
+        ("client", "bye"),
+    ]
+    labels = [
+        {"turn": 2, "intent": "greeting"},
+        {"turn": 3, "intent": "light_offline"},
+        {"turn": 5, "intent": "reset", "handoff": True},
+    ]
+    labels.append({"turn": 8, "intent": "thanks"})
+    messages = [{"role": who, "content": text} for who, text in turns]
+    found = read_transcripts(write(tmp_path, json.dumps({"messages": messages, "labels": labels})))
+    (conversation,) = found.conversations
+    assert [message.content for message in conversation.messages] == [
+        "hello\nmy lamp is dark",
+        "Which one?",
+        "the tall one",
+        "Press reset.",
+    ]
+    assert conversation.labels == (Label(0, {"intent": "greeting"}), Label(2, {"intent": "reset", "handoff": "true"}))
+    assert sorted(found.mended.values()) == [1, 1, 1, 1, 2], found.mended
+
+
+def duplicates(found: Transcripts) -> list[str]:
+    return [str(row) for row in found.duplicates]
+
+
+def test_of_those_that_say_the_same_the_first_is_kept(tmp_path: Path) -> None:
+    long = "I bought the tall lamp three weeks ago and since yesterday it flickers whenever the heating in the room is switched on"
+    rows = [
+        talk(long, "Press reset."),
+        talk(long.upper() + "!", "press  reset"),
+        talk(long + " again", "Press reset."),
+        talk("Why does it flicker?", "Press reset."),
+    ]
+    folder = write(tmp_path, *(json.dumps({"messages": said}) for said in rows))
+    found = read_transcripts(folder)
+    assert len(found.conversations) == 2
+    assert duplicates(found)[0] == "a.jsonl:2: the same as a.jsonl:1"
+    assert duplicates(found)[1].endswith("% the same as a.jsonl:1")
+    assert len(found.left_out) == 2
+    assert len(read_transcripts(folder, nearly_the_same=1).conversations) == 3
+
+
+def test_remarks_name_the_first_bad_rows_and_count_the_rest(tmp_path: Path) -> None:
+    found = read_transcripts(write(tmp_path, json.dumps(row(1)), *["{broken"] * 30))
+    said = list(found.remarks(most=5))
+    assert len(said) == 6
+    assert said[0].startswith("a.jsonl:2: ")
+    assert "25 more" in said[5]
