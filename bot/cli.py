@@ -161,18 +161,39 @@ def train(
     recipe: Annotated[Path, typer.Argument(help="Such as adapters/returns/recipe.yaml.")],
     set_: Annotated[list[str] | None, typer.Option("--set", help="Override a key: --set epochs=2")] = None,
     method: Annotated[str | None, typer.Option(help="lora or soft-prompt; the recipe's, where none is given.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with this recipe's newest unfinished run.")] = False,
+    folds: Annotated[int, typer.Option(min=0, help="Measure by cross-validation over so many parts; make no version.")] = 0,
+    search: Annotated[int, typer.Option(min=0, help="Try so many settings and name the best; make no version.")] = 0,
     workspace: Workspace = None,
     base: BaseName = None,
     as_json: AsJson = False,
 ) -> None:
     """Train an adapter from transcripts; a good one becomes the next version."""
+    import signal
+
     from bot.training.progress import progress_on_stderr
-    from bot.training.train import train as run
 
     overrides = [*(set_ or []), *([f"method={method}"] if method else [])]
+    desk = open_desk(workspace, base=base)
+    # Whoever ends a run, by hand or as a service, finds it resumable.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with progress_on_stderr() as progress:
-        trained = run(recipe, open_desk(workspace, base=base), overrides, progress)
-    put(json.dumps(trained.as_dict(), indent=1, ensure_ascii=False) if as_json else trained.as_text())
+        if folds or search:
+            from bot.training.validation import cross_validate, search_settings
+
+            rows = (
+                cross_validate(recipe, desk, folds, overrides, progress)
+                if folds
+                else search_settings(recipe, desk, search, overrides, progress)
+            )
+        else:
+            from bot.training.train import train as run
+
+            trained = run(recipe, desk, overrides, progress, resume)
+    if folds or search:
+        table(rows, as_json)
+    elif trained:
+        put(json.dumps(trained.as_dict(), indent=1, ensure_ascii=False) if as_json else trained.as_text())
 
 
 @data_app.command("report")

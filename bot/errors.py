@@ -84,6 +84,10 @@ class TrainingError(BotError):
     code = "training"
 
 
+class Interrupted(TrainingError):
+    """A training run that can go on later."""
+
+
 class JournalError(BotError):
     status = 500
     code = "journal"

@@ -33,13 +33,14 @@ def without_mask(model: Any) -> bool:
     return bool(model.get_base_model().config._attn_implementation == ROWS)
 
 
-def _attend(module: Any, query: Tensor, key: Tensor, value: Tensor, mask: None, **more: Any) -> tuple[Tensor, Tensor | None]:
+def _attend(module: Any, query: Tensor, key: Tensor, value: Tensor, mask: None, **more: Any) -> tuple[Tensor, None]:
     """query (rows, heads, tokens, width) stands at the end of key and value → (rows, tokens, heads, width)."""
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     before = key.shape[2] - query.shape[2]
     if before == 0 or query.shape[2] == 1:
-        return sdpa_attention_forward(module, query, key, value, None, **more)
+        found, _ = sdpa_attention_forward(module, query, key, value, None, **more)
+        return found, None
     # torch's causality counts from the first key; queries that nobody reads bring ours to their places.
     padded = torch.nn.functional.pad(query, (0, 0, before, 0))
     found, _ = sdpa_attention_forward(module, padded, key, value, None, **more)

@@ -14,9 +14,9 @@ from bot.adapters.catalog import AdapterCatalog
 from bot.errors import BotError
 from bot.prompts.library import PromptVersion
 from bot.training import gates, probing
-from bot.training.loss import row_losses
 from bot.training.adapter import reply
 from bot.training.canary import OTHERS, exposure, secret_of, with_other_secrets
+from bot.training.loss import row_losses
 from bot.training.material import Material
 from bot.training.overlap import overlapping
 from bot.training.paired import RowLoss, mean_loss

@@ -18,8 +18,8 @@ from bot.training.loss import collate, features, supervised_loss
 GIB = 1 << 30
 _SHORT, _LONG = 32, 96
 _WORKING = 2.2
-"""Times what is kept: gradients under way, buffers of products, and what the allocator does not give back. On the starter the
-process grew by 1.6 to 1.8 times."""
+"""Times what is kept: gradients under way, buffers of products, and what the allocator does not give back. On the starter
+the process grew by 2.0 to 2.3 times what is kept."""
 
 
 def needed(model: Any, rows: Sequence[Row], batch_size: int) -> int:

@@ -48,6 +48,7 @@ class Recipe(BaseModel):
     patience: int = Field(1, ge=1)
     held_out: float = Field(0.15, gt=0, lt=1)
     seed: int = Field(0, ge=0, lt=2**32)
+    reseeds: int = Field(0, ge=0, le=50)
     canaries: int = Field(1, ge=0, le=100)
     intended_use: str = ""
     limits: str = ""

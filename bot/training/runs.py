@@ -29,8 +29,8 @@ _CURVES = ("loss", "held_out", "tokens_per_second")
 
 
 class Run(BaseModel):
-    """`inputs` is the hash of all that the result depends on; "" until it is known. `pid` is that of the process that works
-    on it, `message` how it ended, `version` what it made."""
+    """`inputs` are hashes of all that the result depends on, none until they are known. `pid` is that of the process that
+    works on it, `message` how it ended, `version` what it made."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -38,7 +38,7 @@ class Run(BaseModel):
     adapter: str
     recipe: str
     overrides: tuple[str, ...] = ()
-    inputs: str = ""
+    inputs: dict[str, str] = {}
     state: State = "running"
     pid: int
     started: str

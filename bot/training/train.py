@@ -1,121 +1,181 @@
 """`bot train`: the one place where the order of a training run is written.
 
-Read the recipe, make rows, train, judge the result, and only then make a version. A run that fails leaves
-nothing behind. It is handed its rooms and builds none.
+Read the recipe, make rows, train, judge the result, and only then make a version. What a run says and where it stands is in
+its folder (`runs.py`); one that was interrupted goes on from its last checkpoint, one that failed leaves its reason. It is
+handed its rooms and builds none.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
+import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from bot.blocking import wait_for
-from bot.errors import DataError
-from bot.prompts.library import PromptVersion
-from bot.refs import check_name
+from bot.errors import BotError, Interrupted
 from bot.training.facts import counted, draft_card, judged
 from bot.training.gates import refuse_failed
 from bot.training.model_card import model_card
+from bot.training.prepared import Plan, Prepared, plan, prepare
+from bot.training.processes import is_main, shared
 from bot.training.progress import Progress, Quiet, Step
-from bot.training.recipe import Recipe, read_recipe
 from bot.training.result import Sample, TrainedVersion
 from bot.training.rooms import Rooms
+from bot.training.runs import RunFolder, RunLog, Runs
 from bot.training.version import publish
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-    from bot.training.dataset import Row
-
 SAMPLES = 3
-SOFT = "-soft"
 
 
-def train(recipe_path: Path, desk: Rooms, overrides: Sequence[str] = (), progress: Progress | None = None) -> TrainedVersion:
-    """The next version of the adapter that `recipe_path` makes.
+def train(
+    path: Path, desk: Rooms, overrides: Sequence[str] = (), progress: Progress | None = None, resume: bool = False
+) -> TrainedVersion | None:
+    """The next version of the adapter that the recipe in `path` makes; None in every process but the first.
 
-    `overrides` are like "epochs=2". Raises DataError for a recipe or transcripts that cannot be used, TrainingError for
-    a result that does not pass every gate; no version is made then.
+    `overrides` are like "epochs=2". `resume` goes on with the newest run of that recipe that was interrupted or cancelled,
+    under its own overrides. Raises DataError for a recipe or transcripts that cannot be used, TrainingError for a result
+    that does not pass every gate; no version is made then.
     """
-    progress = progress or Quiet()
+    runs, place = Runs(desk.settings.var), _place(path, desk.settings.workspace)
+    folder = runs.unfinished(place) if resume else None
+    planned = plan(path, desk, folder.run.overrides if folder else overrides)
+    if is_main() and not folder:
+        folder = runs.start(planned.name, place, overrides, os.getpid())
+    folder = runs.get(shared(folder.run.id if folder else ""))
+    if not is_main():
+        _make(planned, desk, folder, Quiet())
+        return None
+    with folder.held():
+        folder.change(state="running", pid=os.getpid(), message="")
+        log = RunLog(folder, progress or Quiet())
+        try:
+            made = _make(planned, desk, folder, log)
+        except BaseException as error:
+            # A disk that is full may refuse this too; then the lock alone tells that nobody works on the run.
+            with suppress(OSError):
+                _ended(folder, error)
+            raise
+        finally:
+            log.close()
+        folder.change(state="done", version=made.adapter.ref)
+        shutil.rmtree(folder.checkpoints, ignore_errors=True)
+    return made
+
+
+def _place(path: Path, workspace: Path) -> str:
+    """A recipe's path as the workspace writes it."""
+    whole = path.resolve()
+    return str(whole.relative_to(workspace.resolve()) if whole.is_relative_to(workspace.resolve()) else whole)
+
+
+def _ended(folder: RunFolder, error: BaseException) -> None:
+    if isinstance(error, KeyboardInterrupt):
+        folder.change(state="cancelled", message="Stopped by hand.")
+    elif isinstance(error, BotError) and not isinstance(error, Interrupted):
+        folder.change(state="failed", message=str(error))
+        shutil.rmtree(folder.checkpoints, ignore_errors=True)
+    else:
+        folder.change(state="interrupted", message=str(error))
+
+
+def _make(planned: Plan, desk: Rooms, folder: RunFolder, progress: Progress) -> TrainedVersion:
     started = time.perf_counter()
-    recipe = read_recipe(recipe_path, overrides)
-    name = adapter_name(recipe_path, recipe)
-    prompt = desk.prompts.get(recipe.prompt)
+    prepared = prepare(planned, desk, progress)
+    _check_unchanged(folder, prepared.inputs(desk))
 
-    # After what is quickly checked: torch takes seconds to import.
     from bot.training import adapter as adapters
-    from bot.training import trainer
-    from bot.training.judge import Context, judge
-    from bot.training.material import gather
+    from bot.training.judge import SPREAD, Context, judge
+    from bot.training.memory import check_fits
 
-    tokenizer = _prepare(desk, recipe)
-    material = wait_for(lambda: gather(recipe_path.parent / recipe.data, recipe, prompt, desk, tokenizer, progress))
+    recipe, material = planned.recipe, prepared.material
     model = adapters.attach(desk.base, recipe)
-    work = desk.settings.var / "training"
-    work.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=work, prefix=f"{name}-") as folder:
-        rows = [*material.training, *material.canaries]
-        ran = trainer.run(model, recipe, rows, material.held_out, Path(folder), progress, desk.settings.dtype)
-    judgement = judge(Context(model, tokenizer, name, recipe, prompt, material, desk.adapters, progress))
+    progress.note(check_fits(model, material.training, recipe.batch_size))
+    ran = _run(model, prepared, desk, folder.checkpoints, progress)
+    spread = _spread(model, prepared, desk, progress)
+    judgement = judge(
+        Context(model, prepared.tokenizer, planned.name, recipe, planned.prompt, material, desk.adapters, progress, spread)
+    )
     refuse_failed(judgement.gates)
-    samples = _samples(model, tokenizer, material.held_out, prompt, progress)
+    samples = _samples(model, prepared, progress)
     metrics = {
         **judged(judgement.before, judgement.after),
+        **({SPREAD: round(spread, 6)} if spread is not None else {}),
         **counted(material),
         **ran,
         "seconds": round(time.perf_counter() - started, 1),
     }
-    draft = draft_card(name, desk.base, recipe, prompt, material, metrics, judgement.gates)
+    draft = draft_card(planned.name, desk.base, recipe, planned.prompt, material, metrics, judgement.gates)
     adapter, card = publish(
-        desk.settings.workspace / "adapters" / name,
+        desk.settings.workspace / "adapters" / planned.name,
         desk.base,
         draft,
-        lambda folder: adapters.save(model, folder, draft.base),
+        lambda place: adapters.save(model, place, draft.base),
         lambda card: model_card(card, samples),
     )
     return TrainedVersion(adapter, card, samples, material.transcripts.bad)
 
 
-def adapter_name(recipe_path: Path, recipe: Recipe) -> str:
-    """The folder's name. A soft prompt beside a LoRA of the same transcripts is another adapter, which can be mixed with
-    it: `returns-soft`."""
-    name = recipe_path.resolve().parent.name
-    if recipe.method == "soft-prompt":
-        name = name.removesuffix(SOFT) + SOFT
-    return check_name("adapter", name)
-
-
-def _prepare(desk: Rooms, recipe: Recipe) -> PreTrainedTokenizerBase:
-    """The base's tokenizer, once the recipe is known to fit the base."""
-    import torch
-    from transformers import logging
-
-    from bot.engine.local.model import load_tokenizer
-
-    logging.disable_progress_bar()
-    if desk.settings.threads:
-        torch.set_num_threads(desk.settings.threads)
-    context = desk.base.config.get("max_position_embeddings")
-    if isinstance(context, int) and recipe.max_tokens > context:
-        raise DataError(
-            f"max_tokens is {recipe.max_tokens:,}; the base {desk.base.name!r} reads {context:,}.", "Set it to that or less."
+def _check_unchanged(folder: RunFolder, inputs: dict[str, str]) -> None:
+    """A run goes on only with what it began with. The first time it is written down."""
+    before = folder.run.inputs
+    if not before:
+        if is_main():
+            folder.change(inputs=inputs)
+        return
+    changed = sorted(name for name in {*before, *inputs} if before.get(name) != inputs.get(name))
+    if changed:
+        raise Interrupted(
+            f"Run {folder.run.id} cannot go on: since it began, {', '.join(changed)} changed.",
+            "Put that back, or begin anew without --resume.",
         )
-    return load_tokenizer(desk.base)
 
 
-def _samples(
-    model: Any, tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row], prompt: PromptVersion, progress: Progress
-) -> tuple[Sample, ...]:
+def _run(model: Any, prepared: Prepared, desk: Rooms, work: Path, progress: Progress) -> dict[str, float]:
+    from bot.training import trainer
+
+    material = prepared.material
+    rows = [*material.training, *material.canaries]
+    return trainer.run(model, prepared.plan.recipe, rows, material.held_out, work, progress, desk.settings.dtype)
+
+
+def _spread(model: Any, prepared: Prepared, desk: Rooms, progress: Progress) -> float | None:
+    """Standard deviation of the held-out loss over the recipe's further seeds and its own; None where it has none."""
+    from bot.training import adapter as adapters
+    from bot.training.loss import held_out_loss
+
+    recipe, rows = prepared.plan.recipe, prepared.material.held_out
+    if not recipe.reseeds:
+        return None
+    losses = [held_out_loss(model, rows, recipe.batch_size)]
+    for number in range(1, recipe.reseeds + 1):
+        progress.step(Step("reseeds", number - 1, recipe.reseeds))
+        reseeded = recipe.model_copy(update={"seed": (recipe.seed + number) % 2**32})
+        other = adapters.attach(desk.base, reseeded)
+        again = Prepared(_with(prepared.plan, reseeded), prepared.tokenizer, prepared.material)
+        with tempfile.TemporaryDirectory(dir=desk.settings.var) as work:
+            _run(other, again, desk, Path(work), Quiet())
+        losses.append(held_out_loss(other, rows, recipe.batch_size))
+    progress.step(Step("reseeds", recipe.reseeds, recipe.reseeds))
+    return statistics.stdev(losses)
+
+
+def _with(planned: Plan, recipe: Any) -> Plan:
+    return Plan(planned.path, planned.name, recipe, planned.prompt)
+
+
+def _samples(model: Any, prepared: Prepared, progress: Progress) -> tuple[Sample, ...]:
     """Held-out questions spread over the rows, answered without and with the adapter."""
     from bot.training.adapter import reply
     from bot.types import Sampling
 
+    rows, tokenizer = prepared.material.held_out, prepared.tokenizer
     chosen = [rows[number * len(rows) // SAMPLES] for number in range(min(SAMPLES, len(rows)))]
-    most = prompt.prompt.decoding.max_tokens or Sampling().max_tokens
+    most = prepared.plan.prompt.prompt.decoding.max_tokens or Sampling().max_tokens
     samples = []
     for row in chosen:
         with model.disable_adapter():

@@ -20,7 +20,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, Traine
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from bot.engine.local.model import choose_device, choose_dtype
-from bot.errors import DataError, TrainingError
+from bot.errors import DataError, Interrupted, TrainingError
 from bot.training.checkpoints import keep_only, newest, seal
 from bot.training.dataset import Row
 from bot.training.loss import collate, features, held_out_loss, supervised_loss
@@ -80,7 +80,8 @@ class _AdapterTrainer(Trainer):  # type: ignore[misc]
         before = self.running_loss if self.running_loss is not None else value
         self.running_loss = _SMOOTHING * before + (1 - _SMOOTHING) * value
         # Gradients are averaged over processes, so each one's part of the mean counts as many times.
-        return total / num_items_in_batch * self.accelerator.num_processes
+        loss: torch.Tensor = total / num_items_in_batch * self.accelerator.num_processes
+        return loss
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """The Trainer's own averages over batches; this one averages over tokens."""
@@ -99,7 +100,7 @@ class _AdapterTrainer(Trainer):  # type: ignore[misc]
                 seal(folder, last=self.control.should_training_stop)
         except (OSError, RuntimeError, SafetensorError) as error:
             shutil.rmtree(folder, ignore_errors=True)
-            raise TrainingError(
+            raise Interrupted(
                 f"{folder.name} could not be written: {str(error).splitlines()[0]}.", "Make room, then go on with --resume."
             ) from None
         if self.args.should_save:

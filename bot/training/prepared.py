@@ -1,0 +1,97 @@
+"""What every way to use a recipe begins with: the recipe read, its prompt found, its transcripts made into rows.
+
+`bot train` makes a version of it, `--folds` and `--search` only measure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bot.blocking import wait_for
+from bot.errors import DataError
+from bot.prompts.library import PromptVersion
+from bot.refs import check_name
+from bot.training.progress import Progress
+from bot.training.recipe import Recipe, read_recipe
+from bot.training.rooms import Rooms
+from bot.types import content_hash
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from bot.training.material import Material
+
+SOFT = "-soft"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe that fits this desk, before anything heavy is loaded. `name` is the adapter's."""
+
+    path: Path
+    name: str
+    recipe: Recipe
+    prompt: PromptVersion
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A plan with its rows."""
+
+    plan: Plan
+    tokenizer: PreTrainedTokenizerBase
+    material: Material
+
+    def inputs(self, desk: Rooms) -> dict[str, str]:
+        """All that the result depends on, by name, as hashes."""
+        material, recipe = self.material, self.plan.recipe
+        return {
+            "the recipe": content_hash(recipe.model_dump_json()),
+            "the prompt": self.plan.prompt.prompt.hash,
+            "the base": desk.base.hash,
+            "the knowledge": material.snapshot,
+            "dtype": desk.settings.dtype,
+            "passages": str(desk.settings.passages),
+            **material.transcripts.files,
+        }
+
+
+def plan(path: Path, desk: Rooms, overrides: Sequence[str]) -> Plan:
+    """Raises DataError for a recipe that is not valid, NotFound for a prompt that is not there."""
+    recipe = read_recipe(path, overrides)
+    return Plan(path, adapter_name(path, recipe), recipe, desk.prompts.get(recipe.prompt))
+
+
+def prepare(plan: Plan, desk: Rooms, progress: Progress) -> Prepared:
+    """Raises DataError for a recipe that does not fit the base, or transcripts that cannot be used."""
+    # After what is quickly checked: torch takes seconds to import.
+    import torch
+    from transformers import logging
+
+    from bot.engine.local.model import load_tokenizer
+    from bot.training.material import gather
+
+    recipe = plan.recipe
+    logging.disable_progress_bar()
+    if desk.settings.threads:
+        torch.set_num_threads(desk.settings.threads)
+    context = desk.base.config.get("max_position_embeddings")
+    if isinstance(context, int) and recipe.max_tokens > context:
+        raise DataError(
+            f"max_tokens is {recipe.max_tokens:,}; the base {desk.base.name!r} reads {context:,}.", "Set it to that or less."
+        )
+    tokenizer = load_tokenizer(desk.base)
+    folder = plan.path.parent / recipe.data
+    return Prepared(plan, tokenizer, wait_for(lambda: gather(folder, recipe, plan.prompt, desk, tokenizer, progress)))
+
+
+def adapter_name(path: Path, recipe: Recipe) -> str:
+    """The folder's name. A soft prompt beside a LoRA of the same transcripts is another adapter, which can be mixed with
+    it: `returns-soft`."""
+    name = path.resolve().parent.name
+    if recipe.method == "soft-prompt":
+        name = name.removesuffix(SOFT) + SOFT
+    return check_name("adapter", name)
