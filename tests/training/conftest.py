@@ -39,10 +39,10 @@ REPLIES = [
 
 
 def row(number: int) -> dict[str, object]:
-    """A conversation of one or two exchanges."""
+    """A conversation of one or two exchanges, unlike all others."""
     messages = []
     for turn in range(1 + number % 2):
-        messages.append({"role": "user", "content": QUESTIONS[(number + turn) % 4]})
+        messages.append({"role": "user", "content": f"{QUESTIONS[(number + turn) % 4]} {number}"})
         messages.append({"role": "assistant", "content": REPLIES[(number + turn) % 3]})
     return {"id": f"r-{number:03}", "messages": messages, "labels": []}
 
