@@ -40,7 +40,7 @@ REPLIES = [
 
 
 def row(number: int) -> dict[str, object]:
-    """A conversation of one or two exchanges."""
+    """A conversation of one or two exchanges, unlike all others."""
     messages = []
     for turn in range(1 + number % 2):
         messages.append({"role": "user", "content": f"{QUESTIONS[(number + turn) % 4]} {number}"})
