@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One reply, or several of a conversation. `mask` is true at the replies' `ids` and their end tokens. The last of
-    the `replies` is also here as text: `messages` is its rendered prompt, `question` what the customer wrote."""
+    """One reply, or several of a conversation. `mask` is true at the replies' `ids` and their end tokens. `messages` is the
+    rendered prompt of the last one, `question` what the customer wrote; `earlier` are the questions and replies before."""
 
     conversation: str
     question: str
@@ -35,7 +35,24 @@ class Row:
     reply: str
     ids: list[int]
     mask: list[bool]
-    replies: int = 1
+    earlier: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def exchanges(self) -> tuple[tuple[str, str], ...]:
+        """Question and reply of all its replies."""
+        return (*self.earlier, (self.question, self.reply))
+
+
+def row_of(
+    tokenizer: PreTrainedTokenizerBase, conversation: str, question: str, messages: tuple[Message, ...], reply: str
+) -> Row:
+    """The row of one reply to rendered messages. Raises DataError for a reply without a supervised token."""
+    ids, start = encode_reply(tokenizer, messages, reply)
+    if start == len(ids):
+        raise DataError(f"Conversation {conversation!r} has a reply without a single token.", "Correct that row.")
+    # Earlier replies and few-shot examples are context: only what follows the prompt as served is supervised.
+    mask = [False] * start + [True] * (len(ids) - start)
+    return Row(conversation, question, messages, reply, ids, mask)
 
 
 @dataclass(frozen=True)
@@ -71,12 +88,7 @@ class Renderer:
             asked = [message.content for message in history if message.role == "user"]
             found = await self.knowledge.search_turn(asked, self.collection, self.passages)
         messages = render(self.prompt, self.prompt.examples, {}, found, history)
-        ids, start = encode_reply(self.tokenizer, messages, reply)
-        if start == len(ids):
-            raise DataError(f"Conversation {conversation!r} has a reply without a single token.", "Correct that row.")
-        # Earlier replies and few-shot examples are context: only what follows the prompt as served is supervised.
-        mask = [False] * start + [True] * (len(ids) - start)
-        return Row(conversation, history[-1].content, messages, reply, ids, mask)
+        return row_of(self.tokenizer, conversation, history[-1].content, messages, reply)
 
     def _joined(self, row: Row, following: Row) -> Row | None:
         """Both in one, where the second's context begins with all of the first."""
@@ -84,4 +96,4 @@ class Renderer:
         context = following.mask.index(True)
         if len(following.ids) > self.longest or size > context or following.ids[:size] != row.ids:
             return None
-        return dataclasses.replace(following, mask=row.mask + following.mask[size:], replies=row.replies + 1)
+        return dataclasses.replace(following, mask=row.mask + following.mask[size:], earlier=row.exchanges)

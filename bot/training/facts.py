@@ -27,8 +27,8 @@ def counted(material: Material) -> dict[str, float]:
     return {
         "training_conversations": float(material.conversations[0]),
         "held_out_conversations": float(material.conversations[1]),
-        "training_rows": float(sum(row.replies for row in material.training)),
-        "held_out_rows": float(sum(row.replies for row in material.held_out)),
+        "training_rows": float(sum(len(row.exchanges) for row in material.training)),
+        "held_out_rows": float(sum(len(row.exchanges) for row in material.held_out)),
         "supervised_tokens": float(sum(sum(row.mask) for row in material.training)),
         "too_long_rows": float(material.too_long),
         "bad_rows": float(len(material.transcripts.bad)),

@@ -63,14 +63,14 @@ async def gather(
         for number, part in enumerate(parts):
             async for row in renderer.rows(part):
                 rows[number].append(row)
-                read += row.replies
+                read += len(row.exchanges)
                 progress.step(Step("reading", read, total))
         planted = [row async for row in renderer.rows(canary_conversations(recipe.seed, recipe.canaries))]
         snapshot = knowledge.snapshot(recipe.knowledge) if recipe.knowledge else ""
     finally:
         knowledge.close()
     kept, kept_held_out, canaries = ([row for row in part if len(row.ids) <= longest] for part in (*rows, planted))
-    too_long = total - sum(row.replies for row in (*kept, *kept_held_out))
+    too_long = total - sum(len(row.exchanges) for row in (*kept, *kept_held_out))
     if too_long:
         progress.note(f"{too_long} of {total} replies are longer than {longest:,} tokens and are left out.")
     if not kept or not kept_held_out:

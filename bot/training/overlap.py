@@ -16,16 +16,16 @@ _TOKEN = re.compile(r"\w+")
 
 
 def overlapping(held_out: Sequence[Row], training: Sequence[Row]) -> list[Row]:
-    """Held-out rows whose question and reply are, word by word, those of a training row, or consist to 90 % of runs of five
-    words of one training row."""
+    """Held-out rows of which a question with its reply is, word by word, one of the training rows', or consists to 90 % of
+    runs of five words of one of theirs."""
     exact: set[str] = set()
     places: dict[str, set[int]] = {}
-    for number, row in enumerate(training):
-        words = _words(row)
+    for number, exchange in enumerate(exchange for row in training for exchange in row.exchanges):
+        words = _words(exchange)
         exact.add(" ".join(words))
         for run in _runs(words):
             places.setdefault(run, set()).add(number)
-    return [row for row in held_out if _is_known(_words(row), exact, places)]
+    return [row for row in held_out if any(_is_known(_words(exchange), exact, places) for exchange in row.exchanges)]
 
 
 def _is_known(words: list[str], exact: set[str], places: dict[str, set[int]]) -> bool:
@@ -39,8 +39,8 @@ def _is_known(words: list[str], exact: set[str], places: dict[str, set[int]]) ->
     return bool(runs) and max(shared.values(), default=0) >= _CONTAINED * len(runs)
 
 
-def _words(row: Row) -> list[str]:
-    return _TOKEN.findall(f"{row.question} {row.reply}".lower())
+def _words(exchange: tuple[str, str]) -> list[str]:
+    return _TOKEN.findall(" ".join(exchange).lower())
 
 
 def _runs(words: list[str]) -> set[str]:

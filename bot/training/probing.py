@@ -6,7 +6,6 @@ With `adapter.py` and `trainer.py` all of training that touches a model.
 from __future__ import annotations
 
 import copy
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from bot.base import Base
-from bot.engine.local.encode import encode, encode_supervised
+from bot.engine.local.encode import encode, encode_reply
 from bot.engine.local.model import load_base
 from bot.training.canary import gate_texts
-from bot.training.dataset import Row
+from bot.training.dataset import Row, row_of
 from bot.types import Message
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def reply_costs(model: Any, tokenizer: PreTrainedTokenizerBase, row: Row, replie
     """Nats of each reply in place of the row's own, end token included. The prompt is read once for all of them."""
     model.eval()
     start = len(encode(tokenizer, row.messages))
-    tails = [encode_supervised(tokenizer, (*row.messages, Message("assistant", reply)))[0][start:] for reply in replies]
+    tails = [encode_reply(tokenizer, row.messages, reply)[0][start:] for reply in replies]
     inner = model.get_base_model()
     read = inner.get_input_embeddings()(torch.tensor([row.ids[:start]], device=model.device))
     if model.active_peft_config.is_prompt_learning:
@@ -74,25 +73,20 @@ def general_rows(tokenizer: PreTrainedTokenizerBase) -> list[Row]:
     """The general set as rows: each exchange alone, without a prompt."""
     rows = []
     for number, (question, reply) in enumerate(gate_texts()["general"]):
-        messages = (Message("user", question),)
-        ids, mask = encode_supervised(tokenizer, (*messages, Message("assistant", reply)))
-        rows.append(Row(f"general-{number + 1}", question, messages, reply, ids, mask))
+        rows.append(row_of(tokenizer, f"general-{number + 1}", question, (Message("user", question),), reply))
     return rows
 
 
 def swapped(tokenizer: PreTrainedTokenizerBase, rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
-    """Rows, and for each its own reply after the prompt of another conversation that was answered otherwise. Rows for which
-    there is none are in neither."""
+    """The last replies of the rows, and each after the prompt of another conversation that was answered otherwise. Replies
+    for which there is none are in neither."""
     own, others = [], []
     for number, row in enumerate(rows):
         turned = (rows[(number + len(rows) // 2 + step) % len(rows)] for step in range(len(rows)))
         other = next((o for o in turned if o.conversation != row.conversation and o.reply != row.reply), None)
         if other:
-            start = len(encode(tokenizer, other.messages))
-            ids, said = encode_supervised(tokenizer, (*other.messages, Message("assistant", row.reply)))
-            mask = [position >= start and by_agent for position, by_agent in enumerate(said)]
-            own.append(row)
-            others.append(dataclasses.replace(row, messages=other.messages, ids=ids, mask=mask))
+            own.append(row_of(tokenizer, row.conversation, row.question, row.messages, row.reply))
+            others.append(row_of(tokenizer, row.conversation, row.question, other.messages, row.reply))
     return own, others
 
 

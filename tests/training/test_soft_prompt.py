@@ -22,10 +22,11 @@ from bot.files import sha256_file
 from bot.training import adapter as adapters
 from bot.training.loss import held_out_loss
 from bot.training.material import gather
+from bot.training.prepared import adapter_name
 from bot.training.progress import Quiet, Step
 from bot.training.recipe import read_recipe
 from bot.training.result import TrainedVersion
-from bot.training.train import adapter_name, train
+from bot.training.train import train
 from bot.training.trainer import run
 from bot.types import Mix
 from tests.training.conftest import open_desk, write_workspace

@@ -25,6 +25,7 @@ from bot.training.model_card import model_card
 from bot.training.progress import Quiet, Step, progress_on_stderr
 from bot.training.recipe import read_recipe
 from bot.training.result import TrainedVersion
+from bot.training.runs import RunFolder, Runs
 from bot.training.train import train
 from bot.training.version import publish
 from bot.types import Mix
@@ -138,7 +139,7 @@ def test_a_second_run_is_the_next_version_with_the_same_weights(recipe: Path, de
     weights = "adapter_model.safetensors"
     assert first.card.files[weights] == second.card.files[weights]
     assert desk.adapters.versions("returns") == [1, 2]
-    assert ear.notes == [str(first.bad_rows[0])]
+    assert str(first.bad_rows[0]) in ear.notes
     steps = [step for step in ear.steps if step.stage == "training"]
     assert (steps[-1].done, steps[-1].held_out) == (
         steps[-1].total,
@@ -148,39 +149,107 @@ def test_a_second_run_is_the_next_version_with_the_same_weights(recipe: Path, de
 
 
 def nothing_but_versions(recipe: Path, count: int) -> bool:
-    """No half-made version, no checkpoint."""
+    """No half-made version."""
     entries = sorted(path.name for path in recipe.parent.iterdir())
-    expected = ["recipe.yaml", "transcripts", *(f"v{n}" for n in range(1, count + 1))]
-    work = recipe.parents[2] / "var" / "training"
-    return entries == expected and not (work.exists() and list(work.iterdir()))
+    return entries == ["recipe.yaml", "transcripts", *(f"v{n}" for n in range(1, count + 1))]
 
 
-def test_what_a_gate_refuses_is_no_version_and_leaves_nothing(recipe: Path, desk: Desk) -> None:
+def last_run(desk: Desk) -> RunFolder:
+    return Runs(desk.settings.var).all()[0]
+
+
+def test_a_run_leaves_what_it_said_and_no_checkpoint(trained: Trained) -> None:
+    version, desk = trained
+    folder = last_run(desk)
+    assert (folder.run.state, folder.run.version, folder.run.recipe) == ("done", "returns@1", "adapters/returns/recipe.yaml")
+    assert not folder.checkpoints.exists()
+    assert list((folder.path / "tensorboard").iterdir())
+    steps = [event for event in folder.events() if event.get("stage") == "training"]
+    assert steps[-1]["done"] == steps[-1]["total"]
+    assert steps[-1]["held_out"] == pytest.approx(version.card.metrics["held_out_loss"], abs=1e-5)
+    assert any("GiB" in event.get("note", "") for event in folder.events())
+
+
+def test_what_a_gate_refuses_is_no_version_and_cannot_be_resumed(recipe: Path, desk: Desk) -> None:
     with pytest.raises(TrainingError, match="gate 'effect': largest change to a logit"):
         train(recipe, desk, ["epochs=1", "learning_rate=1e-7"])
     assert nothing_but_versions(recipe, 0)
+    folder = last_run(desk)
+    assert (folder.run.state, folder.checkpoints.exists()) == ("failed", False)
+    assert "gate 'effect'" in folder.run.message
+    with pytest.raises(NotFound, match="without --resume"):
+        train(recipe, desk, resume=True)
 
 
 @pytest.mark.parametrize("broken", ["save", "attach", "reply"])
-def test_whatever_breaks_leaves_nothing(broken: str, recipe: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whatever_breaks_leaves_a_run_that_goes_on(
+    broken: str, recipe: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: Any) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(adapters, broken, fail)
-    with pytest.raises(OSError, match="No space"):
-        train(recipe, desk, ["epochs=1"])
+    with monkeypatch.context() as patch:
+        patch.setattr(adapters, broken, fail)
+        with pytest.raises(OSError, match="No space"):
+            train(recipe, desk, ["epochs=1"])
     assert nothing_but_versions(recipe, 0)
+    assert last_run(desk).run.state == "interrupted"
+    made = train(recipe, desk, resume=True)
+    assert made
+    assert made.card.recipe["epochs"] == 1
+    assert nothing_but_versions(recipe, 1)
 
 
-def test_a_run_that_is_stopped_leaves_nothing(recipe: Path, desk: Desk) -> None:
-    class Stop(Ear):
-        def step(self, step: Step) -> None:
-            if step.stage == "training":
-                raise KeyboardInterrupt
+class Stop(Ear):
+    def step(self, step: Step) -> None:
+        super().step(step)
+        if step.stage == "training" and step.held_out is not None:
+            raise KeyboardInterrupt
 
+
+def test_a_run_that_is_stopped_goes_on_where_it_was(recipe: Path, desk: Desk) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, desk, ["epochs=3", "patience=3", "evaluations=2"], Stop())
+    folder = last_run(desk)
+    assert (folder.run.state, folder.run.message) == ("cancelled", "Stopped by hand.")
+    assert nothing_but_versions(recipe, 0)
+    whole = train(recipe, desk, ["epochs=3", "patience=3", "evaluations=2"])
+    ear = Ear()
+    resumed = train(recipe, desk, progress=ear, resume=True)
+    assert whole
+    assert resumed
+    weights = "adapter_model.safetensors"
+    assert resumed.card.files[weights] == whole.card.files[weights]
+    assert last_run(desk).run.id != folder.run.id
+
+
+def test_a_run_goes_on_only_with_what_it_began_with(recipe: Path, desk: Desk) -> None:
     with pytest.raises(KeyboardInterrupt):
         train(recipe, desk, [], Stop())
-    assert nothing_but_versions(recipe, 0)
+    transcripts = recipe.parent / "transcripts" / "returns.jsonl"
+    before = transcripts.read_text()
+    transcripts.write_text("\n".join(before.splitlines()[:-2]))
+    recipe.write_text(recipe.read_text().replace("epochs: 2", "epochs: 3"))
+    with pytest.raises(TrainingError, match=r"since it began, returns\.jsonl, the recipe changed.*without --resume"):
+        train(recipe, desk, resume=True)
+    transcripts.write_text(before)
+    recipe.write_text(recipe.read_text().replace("epochs: 3", "epochs: 2"))
+    assert train(recipe, desk, resume=True)
+
+
+def test_a_run_that_another_process_works_on_is_left_alone(recipe: Path, desk: Desk) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, desk, [], Stop())
+    folder = last_run(desk)
+    with folder.held(), pytest.raises(TrainingError, match="is being worked on"):
+        train(recipe, desk, resume=True)
+
+
+def test_further_seeds_tell_what_chance_alone_changes(recipe: Path, desk: Desk) -> None:
+    made = train(recipe, desk, ["epochs=1", "reseeds=2"])
+    assert made
+    assert 0 < made.card.metrics["held_out_spread"] < 1
+    assert not list(desk.settings.var.glob("tmp*"))
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_trained(recipe: Path, desk: Desk) -> None:
