@@ -21,6 +21,9 @@ class Rooms(Protocol):
     def base(self) -> Base: ...
 
     @property
+    def encoder(self) -> Base: ...
+
+    @property
     def prompts(self) -> PromptLibrary: ...
 
     def knowledge_on(self, store: Store) -> KnowledgeBase:

@@ -44,6 +44,10 @@ def train(recipe_path: Path, desk: Rooms, overrides: Sequence[str] = (), progres
     started = time.perf_counter()
     recipe = read_recipe(recipe_path, overrides)
     name = adapter_name(recipe_path, recipe)
+    if recipe.method == "classifier":
+        from bot.training.classifier import train_classifier
+
+        return train_classifier(name, recipe_path, recipe, desk, progress)
     prompt = desk.prompts.get(recipe.prompt)
 
     # After what is quickly checked: torch takes seconds to import.
@@ -81,11 +85,12 @@ def train(recipe_path: Path, desk: Rooms, overrides: Sequence[str] = (), progres
 
 
 def adapter_name(recipe_path: Path, recipe: Recipe) -> str:
-    """The folder's name. A soft prompt beside a LoRA of the same transcripts is another adapter, which can be mixed with
-    it: `returns-soft`."""
+    """The folder's name. A soft prompt or a classifier beside a LoRA of the same transcripts is another adapter:
+    `returns-soft`, which can be mixed with it, or `returns-intent`."""
     name = recipe_path.resolve().parent.name
-    if recipe.method == "soft-prompt":
-        name = name.removesuffix(SOFT) + SOFT
+    if recipe.method != "lora":
+        suffix = SOFT if recipe.method == "soft-prompt" else f"-{recipe.task}"
+        name = name.removesuffix(suffix) + suffix
     return check_name("adapter", name)
 
 

@@ -22,7 +22,12 @@ README = "README.md"
 
 
 def publish(
-    root: Path, base: Base, draft: Card, write_weights: Callable[[Path], None], readme: Callable[[Card], str]
+    root: Path,
+    base: Base,
+    draft: Card,
+    write_weights: Callable[[Path], None],
+    readme: Callable[[Card], str],
+    encoder: Base | None = None,
 ) -> tuple[Adapter, Card]:
     """`root`/v<n> with n after the newest → the verified adapter and its finished card.
 
@@ -37,7 +42,7 @@ def publish(
         while True:
             version = max(versions(root), default=0) + 1
             card = _finish(hidden, draft.model_copy(update={"version": version}), readme)
-            adapter = verify(card.name, version, hidden, base)
+            adapter = verify(card.name, version, hidden, base, encoder)
             for path in hidden.iterdir():
                 path.chmod(0o644)
                 sync(path)
