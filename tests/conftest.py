@@ -179,17 +179,24 @@ def make_encoder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Base
 
     words = ["refund", "money", "parcel", "late", "where", "thanks", "person", "broken", "lamp", "my", "is", "the"]
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[", "]", *letters, *(f"##{letter}" for letter in letters), *words]
+    pieces = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        "[",
+        "]",
+        *letters,
+        *(f"##{letter}" for letter in letters),
+        *words,
+    ]
 
     def make(seed: int = 0, **changes: Any) -> Base:
         folder = tmp_path_factory.mktemp("encoder")
         torch.manual_seed(seed)
-        config = BertConfig(
-            **{
-                "vocab_size": len(pieces), "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
-                "num_attention_heads": 4, "max_position_embeddings": 64, **changes,
-            }  # fmt: skip
-        )
+        shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+        config = BertConfig(**{"vocab_size": len(pieces), "max_position_embeddings": 64, **shape, **changes})
         BertModel(config).save_pretrained(folder)
         vocabulary = {piece: number for number, piece in enumerate(pieces)}
         tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))

@@ -168,7 +168,7 @@ def test_layers_thaw_from_the_top_one_an_epoch(tiny_encoder: Base) -> None:
 
 
 def test_more_layers_than_there_are_is_refused(tiny_encoder: Base) -> None:
-    with pytest.raises(DataError, match="unfreeze is 3.*has 2 layers.*Lower it"):
+    with pytest.raises(DataError, match=r"unfreeze is 3.*has 2 layers.*Lower it"):
         OnEncoder(tiny_encoder, Recipe(method="classifier", unfreeze=3), 3)
 
 
