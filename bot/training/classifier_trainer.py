@@ -84,7 +84,7 @@ class _ClassifierTrainer(Trainer):  # type: ignore[misc]
         self.running_loss: float | None = None
         self.tokens_read = 0
 
-    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+    def create_optimizer(self, model: Any = None) -> Any:
         if self.optimizer is None:
             groups = self._backbone.groups(self._recipe.learning_rate, self._recipe.weight_decay)
             self.optimizer = torch.optim.AdamW(groups)
@@ -149,8 +149,7 @@ def run(
     weights.
     """
     set_seed(recipe.seed)
-    labels = max(item.label for item in training) + 1
-    backbone.begin((batch for _, batch in batches(training, backbone.pad)), labels)
+    backbone.begin((batch for _, batch in batches(training, backbone.pad)))
     # Before the Trainer looks for something to train.
     backbone.thaw(0)
     watcher = _Watcher(backbone, progress)

@@ -46,7 +46,7 @@ class Backbone(Protocol):
         """What the model reads of each text, as serving encodes it."""
         ...
 
-    def begin(self, batches: Iterable[dict[str, Tensor]], labels: int) -> None:
+    def begin(self, batches: Iterable[dict[str, Tensor]]) -> None:
         """Prepare the head from the training rows: batches with input_ids, attention_mask, labels."""
         ...
 
@@ -109,7 +109,7 @@ class OnEncoder:
         return read_texts(self._tokenizer, texts, self._max_tokens)
 
     @torch.no_grad()
-    def begin(self, batches: Iterable[dict[str, Tensor]], labels: int) -> None:
+    def begin(self, batches: Iterable[dict[str, Tensor]]) -> None:
         """Each label's row of the head becomes the mean direction of its texts: a start that already tells most apart."""
         self.model.eval()
         sums, norms, rows = torch.zeros_like(self.model.head.weight), 0.0, 0
@@ -169,7 +169,7 @@ class OnBase:
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         return [encode(self._tokenizer, [Message("user", text)]) for text in texts]
 
-    def begin(self, batches: Iterable[dict[str, Tensor]], labels: int) -> None:
+    def begin(self, batches: Iterable[dict[str, Tensor]]) -> None:
         pass
 
     def groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
