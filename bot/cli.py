@@ -252,15 +252,14 @@ def adapters_list(workspace: Workspace = None, base: BaseName = None, as_json: A
     desk = open_desk(workspace, base=base)
     rows = []
     for ref in desk.adapters.refs():
-        row: dict[str, Any] = dict.fromkeys(
-            ("adapter", "method", "base", "origin", "prompt", "made", "held-out perplexity"), ""
-        )
+        row: dict[str, Any] = dict.fromkeys(("adapter", "method", "base", "origin", "prompt", "made", "held out"), "")
         row["adapter"] = ref
         try:
             card = desk.adapters.card(ref)
             row |= {"method": card.method, "base": card.base, "prompt": card.prompt, "made": card.made}
             row["origin"] = "claimed" if card.claimed else "trained here"
-            row["held-out perplexity"] = f"{card.metrics.get('held_out_perplexity', float('nan')):.4g}"
+            measure = "accuracy" if card.method == "classifier" else "perplexity"
+            row["held out"] = f"{measure} {card.metrics.get(f'held_out_{measure}', float('nan')):.4g}"
         except BotError as error:
             row["method"] = str(error)
         rows.append(row)

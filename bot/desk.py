@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bot.adapters.catalog import AdapterCatalog
-from bot.base import Base, open_base
+from bot.base import Base, open_base, open_encoder
 from bot.errors import SettingsError
 from bot.journal.journal import Journal
 from bot.prompts.library import PromptLibrary
@@ -43,8 +43,12 @@ class Desk:
         return open_base(self.settings.base, self.settings.var / "base-hashes.json")
 
     @cached_property
+    def encoder(self) -> Base:
+        return open_encoder(self.settings.encoder, self.settings.var / "base-hashes.json")
+
+    @cached_property
     def adapters(self) -> AdapterCatalog:
-        return AdapterCatalog(self.settings.workspace / "adapters", self.base)
+        return AdapterCatalog(self.settings.workspace / "adapters", self.base, self.encoder)
 
     @cached_property
     def journal(self) -> Journal:

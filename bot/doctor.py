@@ -109,11 +109,11 @@ def _knowledge(desk: Desk) -> str:
 
 
 def _embedding(desk: Desk) -> str:
-    from bot.knowledge.embedding import BUNDLED, bundled_folder
+    from bot.base import MINILM, bundled_encoder
 
     name = desk.settings.embedding
-    if name == BUNDLED:
-        return f"{name} in {bundled_folder()}"
+    if name == MINILM:
+        return f"{name} in {bundled_encoder()}"
     return name if Path(name).is_dir() else f"{name} (loaded from the hub at first use)"
 
 

@@ -44,6 +44,7 @@ class Settings(BaseSettings):
     database: str = Field("", description="SQLAlchemy URL; empty means SQLite in var/switchboard.db")
     chroma_url: str = Field("", description="A Chroma server such as http://127.0.0.1:8000; empty means embedded")
     embedding: str = Field("minilm", description="minilm (bundled) or a sentence-transformers model folder or id")
+    encoder: str = Field("minilm", description="What classifiers stand on: minilm (bundled) or a transformers folder")
     passages: int = Field(3, ge=1, le=20, description="Passages a reply may rest on")
     threshold: float = Field(0.38, ge=-1, le=1, description="Cosine below which a passage counts as not relevant")
     host: str = Field("127.0.0.1", description="Address to serve on")

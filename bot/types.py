@@ -65,6 +65,8 @@ class Adapter:
     """Places that a soft prompt takes before the prompt."""
     labels: tuple[str, ...] = ()
     """What a classifier tells apart, in its head's order."""
+    encoder: Path | None = None
+    """Folder of the encoder that a classifier stands on; None where that is the base."""
 
     @property
     def ref(self) -> str:

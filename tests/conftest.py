@@ -16,7 +16,7 @@ import hypothesis
 import numpy as np
 import pytest
 
-from bot.base import STARTER, Base, open_base
+from bot.base import STARTER, Base, open_base, open_encoder
 from bot.bench.shape import describe
 from bot.desk import Desk
 from bot.engine.scripted import ScriptedEngine
@@ -168,3 +168,47 @@ def make_soft_prompt(base: Base, folder: Path, seed: int, tokens: int = 5) -> Pa
     (folder / "README.md").unlink()
     describe(base, folder, "soft-prompt")
     return folder
+
+
+@pytest.fixture(scope="session")
+def make_encoder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Base]:
+    """A two-layer encoder with random weights and a tokenizer of letters and a few words; keywords change its config."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    words = ["refund", "money", "parcel", "late", "where", "thanks", "person", "broken", "lamp", "my", "is", "the"]
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
+    pieces = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        "[",
+        "]",
+        *letters,
+        *(f"##{letter}" for letter in letters),
+        *words,
+    ]
+
+    def make(seed: int = 0, **changes: Any) -> Base:
+        folder = tmp_path_factory.mktemp("encoder")
+        torch.manual_seed(seed)
+        shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+        config = BertConfig(**{"vocab_size": len(pieces), "max_position_embeddings": 64, **shape, **changes})
+        BertModel(config).save_pretrained(folder)
+        vocabulary = {piece: number for number, piece in enumerate(pieces)}
+        tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+        BertTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
+        return open_encoder(str(folder))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(make_encoder: Callable[..., Base]) -> Base:
+    return make_encoder()

@@ -53,7 +53,11 @@ def test_reasoning_goes_to_stderr(workspace: Path, steps: str) -> None:
         (["serve", "--engine", "scripted", "--host", "0.0.0.0"], b"", "needs users"),
         (["train", "no/such/recipe.yaml"], b"", "recipe.yaml"),
         (["train", "/tmp"], b"", "cannot be read"),
-        (["train", str(ROOT / "adapters/returns/recipe.yaml"), "--method", "magic"], b"", "'lora' or 'soft-prompt'"),
+        (
+            ["train", str(ROOT / "adapters/returns/recipe.yaml"), "--method", "magic"],
+            b"",
+            "'lora', 'soft-prompt' or 'classifier'",
+        ),
         (["init", "/proc/xx"], b"", "/proc"),
         (["chat", *SCRIPTED, "--seed", str(2**70)], b"hi", "seed"),
     ],

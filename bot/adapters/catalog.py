@@ -20,9 +20,10 @@ class AdapterCatalog:
     A verified version is remembered by its card's and weights' time and size.
     """
 
-    def __init__(self, root: Path, base: Base) -> None:
+    def __init__(self, root: Path, base: Base, encoder: Base | None = None) -> None:
         self.root = root
         self.base = base
+        self._encoder = encoder
         self._verified: dict[tuple[Path, tuple[tuple[str, int, int], ...]], Adapter] = {}
 
     def names(self) -> list[str]:
@@ -59,7 +60,7 @@ class AdapterCatalog:
         name, version, folder = self.folder(ref)
         key = (folder, tuple((f.name, f.stat().st_mtime_ns, f.stat().st_size) for f in sorted(folder.iterdir())))
         if key not in self._verified:
-            self._verified[key] = verify(name, version, folder, self.base)
+            self._verified[key] = verify(name, version, folder, self.base, self._encoder)
         return self._verified[key]
 
     def card(self, ref: str) -> Card:

@@ -1,22 +1,20 @@
 """May this adapter serve on this base? Answered from the files alone, before any model is touched.
 
 PEFT loads an adapter of another base, of fewer or more layers, or full of NaN without a word; each is refused here.
-Weights are read as bytes (safetensors only): no torch, no pickle.
+Weights are read as bytes (`tensors.py`): no torch, no pickle.
 """
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from bot.adapters.card import CARD, Card, read_card
+from bot.adapters.encoder import is_on_encoder, verify_on_encoder
+from bot.adapters.folder import check_base, check_files, check_labels
+from bot.adapters.tensors import finite_weights, header
 from bot.base import Base
 from bot.errors import AdapterError, DataError
-from bot.files import read_json, sha256_file
+from bot.files import read_json
 from bot.types import Adapter, Method, content_hash
 
 CONFIG = "adapter_config.json"
@@ -38,21 +36,22 @@ _NOT_SERVED = {
 _HEADS = (["classifier", "score"], ["score", "classifier"], ["score"])
 _PLAIN_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
 """Other ways to begin a LoRA change the base's own weights, which every adapter shares."""
-_NON_FINITE_BF16 = 0x7F80
-_DTYPES = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": np.uint16}
 
 
-def verify(name: str, version: int, folder: Path, base: Base) -> Adapter:
-    """The adapter in `folder`, or AdapterError with the reason and the remedy."""
+def verify(name: str, version: int, folder: Path, base: Base, encoder: Base | None = None) -> Adapter:
+    """The adapter in `folder`, or AdapterError with the reason and the remedy. Without an encoder, none that stands on one
+    may serve."""
     ref = f"{name}@{version}"
     try:
-        card = _check_files(folder)
+        if is_on_encoder(folder):
+            return verify_on_encoder(name, version, folder, encoder)
+        card = check_files(folder, (CONFIG, WEIGHTS))
         if (card.name, card.version) != (name, version):
             raise AdapterError(f"its card says {card.name}@{card.version}.", "A copy is no version: train it here.")
         config = read_json(folder / CONFIG)
-        _check_base(card, base)
+        check_base(card, base)
         _check_config(config, card.method)
-        weights = _finite_weights(folder / WEIGHTS)
+        weights = finite_weights(folder / WEIGHTS)
         virtual_tokens = 0
         if card.method == "soft-prompt":
             virtual_tokens = _check_soft_prompt(weights, config, base)
@@ -66,43 +65,6 @@ def verify(name: str, version: int, folder: Path, base: Base) -> Adapter:
         raise AdapterError(f"Adapter {ref} is refused: {error.what}", error.hint) from None
     content = content_hash(*sorted(card.files.values()), *(("labels", *card.labels) if card.labels else ()))
     return Adapter(name, version, folder, content, card.method, virtual_tokens, card.labels)
-
-
-def _check_files(folder: Path) -> Card:
-    for path in folder.rglob("*"):
-        if path.is_symlink():
-            raise AdapterError(f"{path.name} is a link.", "An adapter folder holds its own files: copy them in.")
-        if path.suffix in (".bin", ".pt", ".pth", ".pkl", ".ckpt"):
-            raise AdapterError(
-                f"{path.name} is pickled, and unpickling can run code.", f"Save the weights as {WEIGHTS} instead."
-            )
-    for needed in (CONFIG, WEIGHTS):
-        if not (folder / needed).is_file():
-            raise AdapterError(f"{needed} is missing.", "Restore the folder or train the adapter again.")
-    card = read_card(folder)
-    for needed in (CONFIG, WEIGHTS):
-        if needed not in card.files:
-            raise AdapterError(f"{CARD} names no hash for {needed}.", "Train the adapter again.")
-    for file, expected in card.files.items():
-        path = folder / file
-        if not path.is_file() or path.resolve().parent != folder.resolve():
-            raise AdapterError(f"{file}, which {CARD} names, is missing.", "Restore the folder from its source.")
-        if sha256_file(path) != expected:
-            raise AdapterError(f"{file} is not the file that was trained: its hash differs.", "Restore it from its source.")
-    return card
-
-
-def _check_base(card: Card, base: Base) -> None:
-    for what, trained, here in (
-        ("chat template", card.template_hash, base.template_hash),
-        ("tokenizer", card.tokenizer_hash, base.tokenizer_hash),
-        ("base", card.base_hash, base.hash),
-    ):
-        if trained != here:
-            raise AdapterError(
-                f"it was trained on another {what} ({card.base}, {trained[:12]}) than this one ({base.name}, {here[:12]}).",
-                f"Serve it with --base {card.base}, or train it again on {base.name}.",
-            )
 
 
 def _check_config(config: dict[str, Any], method: Method) -> None:
@@ -125,16 +87,6 @@ def _check_config(config: dict[str, Any], method: Method) -> None:
         raise AdapterError(f"it begins as {start}, which changes the base that others share.", "Train a plain LoRA.")
 
 
-def _finite_weights(path: Path) -> dict[str, list[int]]:
-    """Tensor name → shape."""
-    weights = {}
-    for key, dtype, shape, data in _tensors(path):
-        if not _is_finite(dtype, data):
-            raise AdapterError(f"{key} holds NaN or infinite numbers.", "Train it again with a lower learning rate.")
-        weights[key] = shape
-    return weights
-
-
 def _check_soft_prompt(weights: dict[str, list[int]], config: dict[str, Any], base: Base) -> int:
     """→ its virtual tokens."""
     count, width = config.get("num_virtual_tokens"), base.config.get("hidden_size", config.get("token_dim"))
@@ -147,8 +99,7 @@ def _check_soft_prompt(weights: dict[str, list[int]], config: dict[str, Any], ba
 
 def _check_head(shape: list[int], labels: tuple[str, ...], base: Base) -> None:
     width = base.config.get("word_embed_proj_dim") or base.config.get("hidden_size")
-    if len({label.strip() for label in labels} - {""}) < max(2, len(labels)):
-        raise AdapterError(f"its card names the labels {list(labels)}.", "A classifier has two or more, each once.")
+    check_labels(labels)
     if shape != [len(labels), width]:
         raise AdapterError(f"its head has shape {shape}, not {len(labels)} labels × {width}.", "Train it on this base.")
 
@@ -196,48 +147,6 @@ def _linear_shapes(base: Base) -> dict[str, tuple[int, int]]:
     return {
         key.removesuffix(".weight"): (shape[0], shape[1])
         for file in base.weights
-        for key, (_, shape, _, _) in _header(file).items()
+        for key, (_, shape, _, _) in header(file).items()
         if key.endswith(".weight") and len(shape) == 2
     }
-
-
-def _header(path: Path) -> dict[str, tuple[str, list[int], int, int]]:
-    """Tensor name → (dtype, shape, first byte, last byte) of a safetensors file; its lengths are checked."""
-    size = path.stat().st_size
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if not 2 <= length <= min(size - 8, 100_000_000):
-                raise ValueError("its header is cut off")
-            header = json.loads(file.read(length))
-        header.pop("__metadata__", None)
-        start = 8 + length
-        tensors = {
-            k: (str(v["dtype"]), v["shape"], start + v["data_offsets"][0], start + v["data_offsets"][1])
-            for k, v in header.items()
-        }
-        if max((end for *_, end in tensors.values()), default=start) != size:
-            raise ValueError("its length does not match its header")
-        for key, (_, shape, first, last) in tensors.items():
-            if not isinstance(shape, list) or not all(isinstance(n, int) and n >= 0 for n in (*shape, first - start, last)):
-                raise ValueError(f"the shape or place of {key} is no list of numbers")
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
-        raise AdapterError(f"{path.name} is truncated or damaged ({error}).", "Restore it from its source.") from None
-    return tensors
-
-
-def _tensors(path: Path) -> list[tuple[str, str, list[int], bytes]]:
-    data = path.read_bytes()
-    found = []
-    for key, (dtype, shape, first, last) in _header(path).items():
-        if dtype not in _DTYPES or math.prod(shape) * np.dtype(_DTYPES[dtype]).itemsize != last - first:
-            raise AdapterError(f"{key} in {path.name} has dtype {dtype} or a length that does not fit.", "Save it again.")
-        found.append((key, dtype, shape, data[first:last]))
-    return found
-
-
-def _is_finite(dtype: str, data: bytes) -> bool:
-    values = np.frombuffer(data, dtype=_DTYPES[dtype])
-    if dtype == "BF16":
-        return bool(((values & _NON_FINITE_BF16) != _NON_FINITE_BF16).all())
-    return bool(np.isfinite(values).all())

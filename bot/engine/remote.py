@@ -2,14 +2,15 @@
 
 An adapter is asked for as `name@<first 12 of its content hash>`, because such servers key their prefix caches by name:
 a new version under an old name would be answered from the old one's cache. Weighted mixes, soft prompts, `score` and
-`classify` are not part of that protocol. The server applies its own chat template, so text that looks like a control
-token is broken up here first.
+`classify` by the base are not part of that protocol; a classifier on an encoder runs here. The server applies its own chat
+template, so text that looks like a control token is broken up here first.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import AsyncGenerator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bot.errors import EngineError, NotAvailable, Overloaded
@@ -17,6 +18,8 @@ from bot.types import Adapter, EngineState, FinishReason, Message, Mix, Piece, S
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
+
+    from bot.engine.local.encoder import EncoderClassifiers
 
 _CONTROL = re.compile(r"<(?=[|/]?[A-Za-z_|｜])|\[(?=/?(?:INST|SYS|AVAILABLE_TOOLS|TOOL_))")
 _REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
@@ -55,6 +58,12 @@ class RemoteEngine:
             self._opened = AsyncOpenAI(base_url=self._url, api_key=self._key or "none", max_retries=1)
         return self._opened
 
+    @cached_property
+    def _encoders(self) -> EncoderClassifiers:
+        from bot.engine.local.encoder import EncoderClassifiers
+
+        return EncoderClassifiers()
+
     async def load(self) -> str:
         return f"models of {self._url}"
 
@@ -91,7 +100,12 @@ class RemoteEngine:
         raise NotAvailable("The remote engine cannot score a given reply.", "Use the local engine.")
 
     async def classify(self, text: str, adapter: Adapter) -> dict[str, float]:
-        raise NotAvailable("The remote engine cannot classify.", "Use the local engine.")
+        # An encoder is small and runs here, whatever runs the base.
+        if adapter.encoder:
+            return await self._encoders.classify(text, adapter)
+        raise NotAvailable(
+            "The remote engine cannot classify by the base.", "Train with backbone: encoder, or use the local engine."
+        )
 
     def count(self, messages: Sequence[Message], mix: Mix = Mix()) -> int:
         return 0
@@ -106,6 +120,8 @@ class RemoteEngine:
         if self._opened is not None:
             await self._opened.close()
             self._opened = None
+        if "_encoders" in self.__dict__:
+            self._encoders.close()
 
 
 def _scores(told: Any) -> tuple[TokenScore, ...]:

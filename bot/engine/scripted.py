@@ -63,7 +63,7 @@ class ScriptedEngine:
         return [-1.0] * (len(reply.split()) + 1)
 
     async def classify(self, text: str, adapter: Adapter) -> dict[str, float]:
-        return {adapter.name: 1.0}
+        return {label: float(place == 0) for place, label in enumerate(adapter.labels)}
 
     def count(self, messages: Sequence[Message], mix: Mix = Mix()) -> int:
         return sum(len(message.content.split()) + 1 for message in messages) + mix.virtual_tokens

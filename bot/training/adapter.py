@@ -31,7 +31,7 @@ def attach(base: Base, recipe: Recipe) -> Any:
     from transformers import set_seed
 
     model = load_base(base, torch.float32)
-    config = _soft_prompt(base, recipe) if recipe.method == "soft-prompt" else _lora(base, model, recipe)
+    config = _soft_prompt(base, recipe) if recipe.method == "soft-prompt" else lora(base, model, recipe, "CAUSAL_LM")
     set_seed(recipe.seed)
     adapted = get_peft_model(model, config)
     quicken(adapted, recipe.dropout)
@@ -53,14 +53,16 @@ def _soft_prompt(base: Base, recipe: Recipe) -> Any:
     return PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=recipe.virtual_tokens, **given)
 
 
-def _lora(base: Base, model: Any, recipe: Recipe) -> Any:
+def lora(base: Base, model: Any, recipe: Recipe, task: str) -> Any:
+    """PEFT's configuration for that task. Raises DataError for a target the base lacks."""
     from peft import LoraConfig
 
-    # Not the output layer: where it is tied to the embeddings, a LoRA on it cannot be served from its own files alone.
+    # Not the output layer: where it is tied to the embeddings, a LoRA on it cannot be served from its own files alone. Nor a
+    # classifier's head, which is trained whole.
     linear = {
         name.rpartition(".")[2]
         for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and module is not model.get_output_embeddings()
+        if isinstance(module, torch.nn.Linear) and module is not model.get_output_embeddings() and name != "score"
     }
     unknown = sorted(set(recipe.targets) - linear)
     if unknown:
@@ -69,7 +71,7 @@ def _lora(base: Base, model: Any, recipe: Recipe) -> Any:
             f"targets may be: {', '.join(sorted(linear))}.",
         )
     return LoraConfig(
-        task_type="CAUSAL_LM",
+        task_type=task,
         r=recipe.rank,
         lora_alpha=recipe.alpha,
         lora_dropout=recipe.dropout,

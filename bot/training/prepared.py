@@ -29,19 +29,20 @@ SOFT = "-soft"
 
 @dataclass(frozen=True)
 class Plan:
-    """A recipe that fits this desk, before anything heavy is loaded. `name` is the adapter's."""
+    """A recipe that fits this desk, before anything heavy is loaded. `name` is the adapter's; a classifier has no prompt."""
 
     path: Path
     name: str
     recipe: Recipe
-    prompt: PromptVersion
+    prompt: PromptVersion | None
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A plan with its rows."""
+    """A plan for a LoRA or a soft prompt with its prompt and rows."""
 
     plan: Plan
+    prompt: PromptVersion
     tokenizer: PreTrainedTokenizerBase
     material: Material
 
@@ -50,7 +51,7 @@ class Prepared:
         material, recipe = self.material, self.plan.recipe
         return {
             "the recipe": content_hash(recipe.model_dump_json()),
-            "the prompt": self.plan.prompt.prompt.hash,
+            "the prompt": self.prompt.prompt.hash,
             "the base": desk.base.hash,
             "the knowledge": material.snapshot,
             "dtype": desk.settings.dtype,
@@ -62,7 +63,7 @@ class Prepared:
 def plan(path: Path, desk: Rooms, overrides: Sequence[str]) -> Plan:
     """Raises DataError for a recipe that is not valid, NotFound for a prompt that is not there."""
     recipe = read_recipe(path, overrides)
-    return Plan(path, adapter_name(path, recipe), recipe, desk.prompts.get(recipe.prompt))
+    return Plan(path, adapter_name(path, recipe), recipe, desk.prompts.get(recipe.prompt) if recipe.prompt else None)
 
 
 def prepare(plan: Plan, desk: Rooms, progress: Progress) -> Prepared:
@@ -74,7 +75,9 @@ def prepare(plan: Plan, desk: Rooms, progress: Progress) -> Prepared:
     from bot.engine.local.model import load_tokenizer
     from bot.training.material import gather
 
-    recipe = plan.recipe
+    recipe, prompt = plan.recipe, plan.prompt
+    if prompt is None:
+        raise DataError(f"{plan.path} makes a {recipe.method}, which has no prompt and no replies.", "Take another method.")
     logging.disable_progress_bar()
     if desk.settings.threads:
         torch.set_num_threads(desk.settings.threads)
@@ -85,13 +88,14 @@ def prepare(plan: Plan, desk: Rooms, progress: Progress) -> Prepared:
         )
     tokenizer = load_tokenizer(desk.base)
     folder = plan.path.parent / recipe.data
-    return Prepared(plan, tokenizer, wait_for(lambda: gather(folder, recipe, plan.prompt, desk, tokenizer, progress)))
+    return Prepared(plan, prompt, tokenizer, wait_for(lambda: gather(folder, recipe, prompt, desk, tokenizer, progress)))
 
 
 def adapter_name(path: Path, recipe: Recipe) -> str:
-    """The folder's name. A soft prompt beside a LoRA of the same transcripts is another adapter, which can be mixed with
-    it: `returns-soft`."""
+    """The folder's name. A soft prompt or a classifier beside a LoRA of the same transcripts is another adapter:
+    `returns-soft`, which can be mixed with it, or `returns-intent`."""
     name = path.resolve().parent.name
-    if recipe.method == "soft-prompt":
-        name = name.removesuffix(SOFT) + SOFT
+    if recipe.method != "lora":
+        suffix = SOFT if recipe.method == "soft-prompt" else f"-{recipe.task}"
+        name = name.removesuffix(suffix) + suffix
     return check_name("adapter", name)

@@ -5,7 +5,7 @@ Knows nothing of models; whether prompt, collection and target modules exist is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,8 +15,28 @@ from bot.errors import DataError, faults
 from bot.files import parse_yaml, read_yaml
 from bot.refs import BadName, parse_ref
 
-_OF_ONE_METHOD = {"lora": {"targets", "rank", "alpha", "dropout"}, "soft-prompt": {"virtual_tokens", "start"}}
-_LEARNING_RATE = {"lora": 1e-3, "soft-prompt": 0.5}
+_METHODS = {"lora", "soft-prompt", "classifier"}
+_LEARNING_RATE = {"lora": 1e-3, "soft-prompt": 0.5, "classifier on base": 1e-3, "classifier on encoder": 2e-4}
+_ONLY_FOR = {
+    "prompt": {"lora", "soft-prompt"},
+    "knowledge": {"lora", "soft-prompt"},
+    "targets": {"lora", "classifier on base"},
+    "rank": {"lora", "classifier on base"},
+    "alpha": {"lora", "classifier on base"},
+    "dropout": {"lora", "classifier on base", "classifier on encoder"},
+    "virtual_tokens": {"soft-prompt"},
+    "start": {"soft-prompt"},
+    "task": {"classifier on base", "classifier on encoder"},
+    "backbone": {"classifier on base", "classifier on encoder"},
+    "unfreeze": {"classifier on encoder"},
+    "label_smoothing": {"classifier on base", "classifier on encoder"},
+}
+"""Keys that not every kind of run reads → the kinds that do."""
+
+
+def _kind(values: Mapping[str, Any]) -> str:
+    method = str(values["method"])
+    return f"{method} on {values['backbone']}" if method == "classifier" else method
 
 
 class Recipe(BaseModel):
@@ -25,12 +45,12 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    method: Literal["lora", "soft-prompt"] = "lora"
+    method: Literal["lora", "soft-prompt", "classifier"] = "lora"
     data: str = Field("transcripts", min_length=1)
     scrub: bool = True
     nearly_the_same: float = Field(0.9, gt=0, le=1)
     augment: int = Field(0, ge=0, le=10)
-    prompt: str
+    prompt: str = ""
     knowledge: str = ""
     targets: list[str] = []
     rank: int = Field(8, ge=1, le=512)
@@ -38,7 +58,11 @@ class Recipe(BaseModel):
     dropout: float = Field(0.05, ge=0, lt=1)
     virtual_tokens: int = Field(20, ge=1, le=512)
     start: str = ""
-    learning_rate: float = Field(default_factory=lambda known: _LEARNING_RATE[known["method"]], gt=0, le=1)
+    task: Literal["intent", "sentiment", "handoff"] = "intent"
+    backbone: Literal["encoder", "base"] = "encoder"
+    unfreeze: int = Field(6, ge=0, le=1000)
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    learning_rate: float = Field(default_factory=lambda known: _LEARNING_RATE[_kind(known)], gt=0, le=1)
     warmup: float = Field(0.1, ge=0, lt=1)
     weight_decay: float = Field(0.0, ge=0, le=1)
     epochs: int = Field(3, ge=1, le=1000)
@@ -57,23 +81,26 @@ class Recipe(BaseModel):
     @classmethod
     def _of_its_method(cls, values: dict[str, Any]) -> dict[str, Any]:
         method = str(values.get("method", "lora"))
-        if method not in _OF_ONE_METHOD:
+        if method not in _METHODS:
             return {key: value for key, value in values.items() if not isinstance(value, dict)}
         for key, value in values.items():
-            if isinstance(value, dict) and (method not in value or not value.keys() <= _OF_ONE_METHOD.keys()):
+            if isinstance(value, dict) and (method not in value or not value.keys() <= _METHODS):
                 raise ValueError(f"{key} has values for {', '.join(map(str, value))}; {method} needs one")
         return {key: value[method] if isinstance(value, dict) else value for key, value in values.items()}
 
     @model_validator(mode="after")
-    def _has_targets(self) -> Recipe:
-        if self.method == "lora" and not self.targets:
+    def _has_what_it_needs(self) -> Recipe:
+        if self.method != "classifier" and not self.prompt:
+            raise ValueError(f"prompt names none, and a {self.method} is trained under one, like support@2")
+        if _kind(self.model_dump()) in _ONLY_FOR["targets"] and not self.targets:
             raise ValueError("targets names no layer, and a LoRA needs one")
         return self
 
     def used(self) -> dict[str, Any]:
         """What applies to its method, as a card states it."""
-        others = set().union(*(keys for method, keys in _OF_ONE_METHOD.items() if method != self.method))
-        return self.model_dump(mode="json", exclude=others | {"intended_use", "limits"})
+        values = self.model_dump(mode="json", exclude={"intended_use", "limits"})
+        kind = _kind(values)
+        return {key: value for key, value in values.items() if key not in _ONLY_FOR or kind in _ONLY_FOR[key]}
 
     @field_validator("data")
     @classmethod
@@ -85,6 +112,8 @@ class Recipe(BaseModel):
     @field_validator("prompt")
     @classmethod
     def _pinned(cls, ref: str) -> str:
+        if not ref:
+            return ref
         try:
             pointer = parse_ref("prompt", ref)[1]
         except BadName as error:

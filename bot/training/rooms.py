@@ -25,6 +25,9 @@ class Rooms(Protocol):
     def adapters(self) -> AdapterCatalog: ...
 
     @property
+    def encoder(self) -> Base: ...
+
+    @property
     def prompts(self) -> PromptLibrary: ...
 
     def knowledge_on(self, store: Store) -> KnowledgeBase:

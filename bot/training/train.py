@@ -7,6 +7,7 @@ handed its rooms and builds none.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import statistics
@@ -85,6 +86,10 @@ def _ended(folder: RunFolder, error: BaseException) -> None:
 
 def _make(planned: Plan, desk: Rooms, folder: RunFolder, progress: Progress) -> TrainedVersion:
     started = time.perf_counter()
+    if planned.recipe.method == "classifier":
+        from bot.training.classifier import train_classifier
+
+        return train_classifier(planned.name, planned.path, planned.recipe, desk, progress)
     prepared = prepare(planned, desk, progress)
     _check_unchanged(folder, prepared.inputs(desk))
 
@@ -98,7 +103,7 @@ def _make(planned: Plan, desk: Rooms, folder: RunFolder, progress: Progress) -> 
     ran = _run(model, prepared, desk, folder.checkpoints, progress)
     spread = _spread(model, prepared, desk, progress)
     judgement = judge(
-        Context(model, prepared.tokenizer, planned.name, recipe, planned.prompt, material, desk.adapters, progress, spread)
+        Context(model, prepared.tokenizer, planned.name, recipe, prepared.prompt, material, desk.adapters, progress, spread)
     )
     refuse_failed(judgement.gates)
     samples = _samples(model, prepared, progress)
@@ -109,7 +114,7 @@ def _make(planned: Plan, desk: Rooms, folder: RunFolder, progress: Progress) -> 
         **ran,
         "seconds": round(time.perf_counter() - started, 1),
     }
-    draft = draft_card(planned.name, desk.base, recipe, planned.prompt, material, metrics, judgement.gates)
+    draft = draft_card(planned.name, desk.base, recipe, prepared.prompt, material, metrics, judgement.gates)
     adapter, card = publish(
         desk.settings.workspace / "adapters" / planned.name,
         desk.base,
@@ -156,16 +161,12 @@ def _spread(model: Any, prepared: Prepared, desk: Rooms, progress: Progress) -> 
         progress.step(Step("reseeds", number - 1, recipe.reseeds))
         reseeded = recipe.model_copy(update={"seed": (recipe.seed + number) % 2**32})
         other = adapters.attach(desk.base, reseeded)
-        again = Prepared(_with(prepared.plan, reseeded), prepared.tokenizer, prepared.material)
+        again = dataclasses.replace(prepared, plan=dataclasses.replace(prepared.plan, recipe=reseeded))
         with tempfile.TemporaryDirectory(dir=desk.settings.var) as work:
             _run(other, again, desk, Path(work), Quiet())
         losses.append(held_out_loss(other, rows, recipe.batch_size))
     progress.step(Step("reseeds", recipe.reseeds, recipe.reseeds))
     return statistics.stdev(losses)
-
-
-def _with(planned: Plan, recipe: Any) -> Plan:
-    return Plan(planned.path, planned.name, recipe, planned.prompt)
 
 
 def _samples(model: Any, prepared: Prepared, progress: Progress) -> tuple[Sample, ...]:
@@ -175,7 +176,7 @@ def _samples(model: Any, prepared: Prepared, progress: Progress) -> tuple[Sample
 
     rows, tokenizer = prepared.material.held_out, prepared.tokenizer
     chosen = [rows[number * len(rows) // SAMPLES] for number in range(min(SAMPLES, len(rows)))]
-    most = prepared.plan.prompt.prompt.decoding.max_tokens or Sampling().max_tokens
+    most = prepared.prompt.prompt.decoding.max_tokens or Sampling().max_tokens
     samples = []
     for row in chosen:
         with model.disable_adapter():

@@ -6,6 +6,7 @@ version that is made afterwards.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import statistics
 import tempfile
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bot.errors import DataError
-from bot.training.prepared import Plan, Prepared, plan, prepare
+from bot.training.prepared import Prepared, plan, prepare
 from bot.training.progress import Progress, Quiet, Step
 from bot.training.recipe import Recipe
 from bot.training.rooms import Rooms
@@ -128,7 +129,7 @@ def _unaugmented(path: Path, desk: Rooms, overrides: Sequence[str], progress: Pr
     """Copies of a conversation would stand on both sides of a fold."""
     planned = plan(path, desk, overrides)
     bare = planned.recipe.model_copy(update={"augment": 0, "canaries": 0})
-    return prepare(Plan(planned.path, planned.name, bare, planned.prompt), desk, progress)
+    return prepare(dataclasses.replace(planned, recipe=bare), desk, progress)
 
 
 def _part(conversation: str, parts: int) -> int:

@@ -23,7 +23,12 @@ README = "README.md"
 
 
 def publish(
-    root: Path, base: Base, draft: Card, write_weights: Callable[[Path], None], readme: Callable[[Card], str]
+    root: Path,
+    base: Base,
+    draft: Card,
+    write_weights: Callable[[Path], None],
+    readme: Callable[[Card], str],
+    encoder: Base | None = None,
 ) -> tuple[Adapter, Card]:
     """`root`/v<n> with n after the newest there ever was → the verified adapter and its finished card.
 
@@ -38,7 +43,7 @@ def publish(
         while True:
             version = max((*versions(root), *versions(root, REMOVED)), default=0) + 1
             card = _finish(hidden, draft.model_copy(update={"version": version}), readme)
-            adapter = verify(card.name, version, hidden, base)
+            adapter = verify(card.name, version, hidden, base, encoder)
             for path in hidden.iterdir():
                 path.chmod(0o644)
                 sync(path)

@@ -40,7 +40,10 @@ def test_a_recipe_is_shipped() -> None:
         ("held_out: 0", "held_out"),
         ("targets: []", "targets"),
         ("method: magic", "method"),
-        ("method: classifier", "'lora' or 'soft-prompt'"),
+        ("task: mood", "'intent', 'sentiment' or 'handoff'"),
+        ("backbone: decoder", "'encoder' or 'base'"),
+        ("unfreeze: -1", "unfreeze"),
+        ("label_smoothing: 1", "label_smoothing"),
         ("virtual_tokens: 0", "virtual_tokens"),
         ("learning_rate: {soft-prompt: 0.1}", "lora needs one"),
         ("learning_rate: {lora: 0.1, softprompt: 0.1}", "softprompt"),
@@ -65,6 +68,22 @@ def test_each_method_has_its_own_step_size_and_a_card_states_only_what_applies(t
     assert soft.used().keys() - lora.used().keys() == {"virtual_tokens", "start"}
     path.write_text("prompt: support@1\nmethod: soft-prompt")
     assert read_recipe(path).learning_rate > Recipe(prompt="support@1", targets=["q_proj"]).learning_rate
+
+
+def test_a_classifier_needs_no_prompt_and_targets_only_on_the_base(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("method: classifier\nlearning_rate: {lora: 0.003, classifier: 0.1}")
+    on_encoder = read_recipe(path)
+    assert (on_encoder.learning_rate, on_encoder.task, on_encoder.backbone) == (0.1, "intent", "encoder")
+    assert {"task", "unfreeze", "dropout"} < on_encoder.used().keys()
+    assert not {"prompt", "knowledge", "rank", "targets", "start"} & on_encoder.used().keys()
+    with pytest.raises(DataError, match="targets names no layer"):
+        read_recipe(path, ["backbone=base"])
+    on_base = read_recipe(path, ["backbone=base", "targets=[q_proj]"])
+    assert on_base.used().keys() - on_encoder.used().keys() == {"targets", "rank", "alpha"}
+    assert "unfreeze" not in on_base.used()
+    with pytest.raises(DataError, match="prompt names none"):
+        read_recipe(path, ["method=lora", "targets=[q_proj]"])
 
 
 def test_overrides_win_and_are_as_strict(recipe: Path) -> None:

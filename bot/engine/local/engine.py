@@ -11,12 +11,14 @@ import contextlib
 import dataclasses
 import threading
 from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from bot.base import Base
 from bot.types import Adapter, EngineState, Message, Mix, Piece, Sampling
 
 if TYPE_CHECKING:
+    from bot.engine.local.encoder import EncoderClassifiers
     from bot.engine.local.model import Model
     from bot.engine.local.reading import Reading
     from bot.engine.local.rows import Ticket
@@ -53,6 +55,12 @@ class LocalEngine:
 
                 self._made = Scheduler(self._loaded, self._max_queue, int(self._memory * 2**30))
             return self._made
+
+    @cached_property
+    def _encoders(self) -> EncoderClassifiers:
+        from bot.engine.local.encoder import EncoderClassifiers
+
+        return EncoderClassifiers()
 
     def _loaded(self) -> Model:
         """The model, loaded by whoever asks first."""
@@ -108,6 +116,8 @@ class LocalEngine:
         return (await self._read(lambda: Scoring(self._loaded(), messages, reply, mix))).logprobs
 
     async def classify(self, text: str, adapter: Adapter) -> dict[str, float]:
+        if adapter.encoder:
+            return await self._encoders.classify(text, adapter)
         from bot.engine.local.reading import Classifying
 
         return (await self._read(lambda: Classifying(self._loaded(), text, adapter))).labels
@@ -135,3 +145,5 @@ class LocalEngine:
         # Not by the property: an engine that was never asked need not import torch to be closed.
         if self._made:
             await asyncio.to_thread(self._made.close)
+        if "_encoders" in self.__dict__:
+            self._encoders.close()
