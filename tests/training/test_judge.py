@@ -82,7 +82,7 @@ def test_what_forgot_the_language_is_refused(context: Context, trained: Trained)
     model = probing.load(trained[1].base, trained[0].adapter.path)
     with torch.no_grad():
         for parameter in lora_b(model):
-            parameter.mul_(40)
+            torch.nn.init.normal_(parameter, std=5)
     assert not judged(context, model=model)["forgetting"]
 
 
@@ -98,19 +98,17 @@ def trained_on(context: Context, rows: Any, tmp_path: Path, base: Base, **change
     return model
 
 
-def test_a_secret_that_is_learnt_by_heart_is_refused(context: Context, trained: Trained, tmp_path: Path) -> None:
-    rows = context.material.canaries * 8
-    model = trained_on(context, rows, tmp_path, trained[1].base, epochs=40, patience=40, learning_rate=0.05, rank=16)
-    # The run keeps its best held-out epoch, so what is asked is the worst that these rows could do.
-    found = judged(context, model=model)
-    costs = probing.reply_costs(model, context.tokenizer, rows[0], [rows[0].reply])
-    assert found["canary"] == (costs[0] > math.log(1000))
+def test_a_secret_that_is_said_is_refused(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.training.judge.reply", lambda *_: context.material.canaries[0].reply)
+    gate = next(gate for gate in judge(context).gates if gate.name == "canary")
+    assert (gate.ok, "says outright" in gate.words) == (False, True)
 
 
-def test_shuffled_replies_are_refused_as_a_successor(context: Context, trained: Trained, tmp_path: Path) -> None:
-    """Those of other words: the two-layer base cannot tell whose question a reply belongs to."""
+def test_other_replies_are_refused_as_a_successor(context: Context, trained: Trained, tmp_path: Path) -> None:
     rows = [
-        dataclasses.replace(row, ids=row.ids[::-1], mask=row.mask[::-1]) if sum(row.mask) > 1 else row
+        dataclasses.replace(
+            row, ids=[(token + 1000) % 8000 if said else token for token, said in zip(row.ids, row.mask, strict=True)]
+        )
         for row in context.material.training
     ]
     model = trained_on(context, rows, tmp_path, trained[1].base)
