@@ -18,7 +18,7 @@ from bot.training.adapter import reply
 from bot.training.canary import OTHERS, exposure, secret_of, with_other_secrets
 from bot.training.material import Material
 from bot.training.overlap import overlapping
-from bot.training.paired import RowLoss, mean_loss
+from bot.training.paired import RowLoss, difference, mean_loss
 from bot.training.progress import Progress, Step
 from bot.training.recipe import Recipe
 
@@ -77,8 +77,7 @@ def judge(context: Context) -> Judgement:
 
     after, before = both(rows)
     found.append(gates.held_out_gate(after, before))
-    if _can_tell(context):
-        found.append(gates.question_gate(*_own_and_other(context, rows)))
+    found += _question(context, after, before)
     found.append(gates.forgetting_gate(*both(probing.general_rows(context.tokenizer))))
     found.append(gates.overlap_gate(len(overlapping(rows, context.material.training)), len(rows)))
     if context.material.canaries:
@@ -94,19 +93,28 @@ def _finite(model: Any) -> Gate:
     return gates.finite_gate(broken, sum(parameter.numel() for parameter in trained))
 
 
-def _own_and_other(context: Context, rows: Sequence[Row]) -> tuple[list[RowLoss], list[RowLoss]]:
-    own, other = (
-        trainer.row_losses(context.model, some, context.recipe.batch_size)
-        for some in probing.swapped(context.tokenizer, rows[:_SWAPPED])
-    )
-    return own, other
-
-
-def _can_tell(context: Context) -> bool:
-    """Whether the base prefers the replies that belong to their questions, in the general set. From one that does not, no
-    adapter's preference for a held-out reply can be asked."""
-    with context.model.disable_adapter():
-        return gates.question_gate(*_own_and_other(context, probing.general_rows(context.tokenizer))).ok
+def _question(context: Context, after: Sequence[RowLoss], before: Sequence[RowLoss]) -> list[Gate]:
+    """The gate of the question at hand, `after` and `before` being the held-out losses; none on a base that prefers no reply
+    to another in the general set: from such a one no adapter's preference can be asked."""
+    model, size, rows = context.model, context.recipe.batch_size, context.material.held_out
+    with model.disable_adapter():
+        pairs = probing.swapped(context.tokenizer, probing.general_rows(context.tokenizer))
+        belongs, other = (trainer.row_losses(model, part, size) for part in pairs)
+        if difference(other, belongs).low <= 0:
+            return []
+        own, turned = probing.swapped(context.tokenizer, rows[:_SWAPPED])
+        if not own:
+            return []
+        base_other = trainer.row_losses(model, turned, size)
+    known = {id(row): losses for row, *losses in zip(rows, after, before, strict=True)}
+    return [
+        gates.question_gate(
+            [known[id(row)][0] for row in own],
+            trainer.row_losses(model, turned, size),
+            [known[id(row)][1] for row in own],
+            base_other,
+        )
+    ]
 
 
 def _canary(context: Context) -> Gate:
