@@ -82,7 +82,7 @@ def question_gate(
     limit = max(KEPT * base.mean, 0.0)
     words = (
         f"nats a token that held-out replies cost more after another's question than after their own, {base.mean:.3f} for"
-        f" the base; at least the limit, and its 95 % interval over conversations ({found.low:.3f} to {found.high:.3f}) above 0"
+        f" the base; at least the limit, its 95 % interval over conversations ({found.low:.3f} to {found.high:.3f}) above 0"
     )
     return _gate("question", found.mean, limit, found.low > 0 and found.mean >= limit, words)
 

@@ -78,7 +78,10 @@ def test_weights_that_are_not_finite_are_told_alone(context: Context, trained: T
     assert "learning_rate" in refused.value.hint
 
 
-def test_what_forgot_the_language_is_refused(context: Context, trained: Trained) -> None:
+def test_what_forgot_the_language_is_refused(context: Context, trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The two-layer base knows no language that an adapter could unlearn by a whole nat.
+    monkeypatch.setattr("bot.training.gates.FORGETTING", 0.1)
+    assert judged(context)["forgetting"]
     model = probing.load(trained[1].base, trained[0].adapter.path)
     with torch.no_grad():
         for parameter in lora_b(model):
