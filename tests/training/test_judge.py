@@ -78,15 +78,18 @@ def test_weights_that_are_not_finite_are_told_alone(context: Context, trained: T
     assert "learning_rate" in refused.value.hint
 
 
-def test_what_forgot_the_language_is_refused(context: Context, trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The two-layer base knows no language that an adapter could unlearn by a whole nat.
-    monkeypatch.setattr("bot.training.gates.FORGETTING", 0.1)
-    assert judged(context)["forgetting"]
-    model = probing.load(trained[1].base, trained[0].adapter.path)
-    with torch.no_grad():
-        for parameter in lora_b(model):
-            torch.nn.init.normal_(parameter, std=5)
-    assert not judged(context, model=model)["forgetting"]
+def test_what_forgot_more_of_the_general_set_than_the_limit_is_refused(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The two-layer base knows no language that an adapter could unlearn by a whole nat, so the limit comes to the figure."""
+    rows = probing.general_rows(context.tokenizer)
+    rise = trainer.held_out_loss(context.model, rows, 8)
+    with context.model.disable_adapter():
+        rise -= trainer.held_out_loss(context.model, rows, 8)
+    gate = next(gate for gate in judge(context).gates if gate.name == "forgetting")
+    assert gate.value == pytest.approx(rise, abs=1e-5)
+    monkeypatch.setattr("bot.training.gates.FORGETTING", rise - 0.01)
+    assert not judged(context)["forgetting"]
 
 
 def test_held_out_rows_that_were_trained_on_are_refused(context: Context) -> None:
