@@ -16,7 +16,7 @@ serve: $(VENV)/.ready
 	$(BIN)/bot serve $(ARGS)
 
 test: $(VENV)/.ready-dev
-	$(BIN)/pytest -m "not browser" $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile -m "not browser" $(ARGS)
 
 lint: $(VENV)/.ready-dev
 	$(BIN)/ruff format --check bot tests
