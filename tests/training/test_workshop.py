@@ -1,0 +1,160 @@
+"""Runs in processes of their own: begun, cancelled and gone on with from a server, one at a time."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.base import Base
+from bot.desk import Desk
+from bot.errors import BotError, Conflict, DataError, NotFound, TrainingError
+from bot.settings import load
+from bot.training.runs import RunFolder
+from bot.training.workshop import OUTPUT, POLITE, Workshop, split_overrides
+
+PATIENCE = 60
+# Without passages no embedder has to be loaded.
+PLAIN = "knowledge="
+
+
+def wait(for_what: Callable[[], Any]) -> Any:
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if found := for_what():
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it did not happen")
+
+
+@pytest.fixture
+def workshop(recipe: Path, tiny_base: Base) -> Iterator[Workshop]:
+    made = Workshop(load(workspace=recipe.parents[2], base=str(tiny_base.path), dtype="float32"))
+    yield made
+    for folder in made.runs():
+        if folder.run.state == "running":
+            made.cancel(folder.run.id)
+    wait(lambda: made.is_idle)
+
+
+def ended(workshop: Workshop, id: str) -> RunFolder:
+    """That run, once no process works on it."""
+    wait(lambda: workshop.is_idle)
+    return next(folder for folder in workshop.runs() if folder.run.id == id)
+
+
+def test_a_run_makes_a_version_that_a_running_desk_offers(workshop: Workshop, recipe: Path, desk: Desk) -> None:
+    assert desk.adapters.refs() == []
+    assert workshop.recipes() == ["returns"]
+    assert workshop.recipe_text("returns") == recipe.read_text()
+    workshop.start("returns", ["epochs=1", PLAIN])
+    folder = wait(workshop.arrived)
+    assert folder.run.state == "running"
+    assert folder.run.overrides == ("epochs=1", PLAIN)
+    assert os.getpriority(os.PRIO_PROCESS, folder.run.pid) >= POLITE
+    assert os.getsid(folder.run.pid) == folder.run.pid, "Ctrl-C at the server does not reach it"
+    with pytest.raises(Conflict, match=folder.run.id):
+        workshop.start("returns")
+    with pytest.raises(Conflict, match=folder.run.id):
+        Workshop(desk.settings).start("returns")
+    done = ended(workshop, folder.run.id)
+    assert (done.run.state, done.run.version) == ("done", "returns@1")
+    assert desk.adapters.refs() == ["returns@1"]
+    assert desk.adapters.get("returns").ref == "returns@1"
+    (seen,) = workshop.watch([done])
+    assert seen.step
+    assert (seen.step.stage, len(seen.loss), len(seen.held_out)) == ("before and after", 4, 1)
+    assert "returns@1" in (done.path / OUTPUT).read_text()
+    with pytest.raises(TrainingError, match="done"):
+        workshop.cancel(done.run.id)
+    with pytest.raises(TrainingError, match="done"):
+        workshop.resume(done.run.id)
+
+
+def test_a_run_is_cancelled_and_gone_on_with(workshop: Workshop) -> None:
+    workshop.start("returns", ["epochs=60", "patience=60", PLAIN])
+    folder = wait(workshop.arrived)
+    wait(lambda: len(workshop.watch([folder])[0].held_out) > 1)
+    workshop.cancel(folder.run.id)
+    cancelled = ended(workshop, folder.run.id)
+    assert (cancelled.run.state, cancelled.run.version) == ("cancelled", "")
+    before = workshop.watch([cancelled])[0].trained
+    assert workshop.is_resumable(cancelled)
+    workshop.resume(cancelled.run.id)
+    again = wait(workshop.arrived)
+    assert (again.run.id, again.run.state) == (folder.run.id, "running")
+    assert again.run.pid != folder.run.pid
+    done = ended(workshop, folder.run.id)
+    assert (done.run.state, done.run.version) == ("done", "returns@1"), done.run.message
+    seen = workshop.watch([done])[0]
+    assert before
+    assert before.done < len(seen.loss) == 240
+    assert not workshop.is_resumable(done)
+
+
+def test_what_dies_before_it_has_begun_says_why(workshop: Workshop) -> None:
+    workshop.start("returns", ["prompt=suport@1"])
+
+    def reason() -> str:
+        try:
+            assert workshop.arrived() is None
+        except BotError as error:
+            return str(error)
+        return ""
+
+    assert "There is no prompt 'suport'" in wait(reason)
+    assert workshop.runs() == []
+
+
+def test_what_cannot_be_begun_is_refused_at_once(workshop: Workshop, recipe: Path) -> None:
+    assert workshop.arrived() is None
+    for name, overrides, error, says in (
+        ("return", [], NotFound, "returns"),
+        ("../returns", [], NotFound, "returns"),
+        ("returns", ["epoch=2"], DataError, "epoch"),
+        ("returns", ["--resume"], DataError, "no override"),
+    ):
+        with pytest.raises(error, match=says):
+            workshop.start(name, overrides)
+    recipe.write_text("rank: [")
+    with pytest.raises(DataError, match="not valid YAML"):
+        workshop.start("returns")
+    for act in (workshop.cancel, workshop.resume):
+        with pytest.raises(NotFound, match="returns-1"):
+            act("returns-1")
+
+
+def test_only_the_newest_unfinished_run_of_a_recipe_can_go_on(workshop: Workshop, recipe: Path) -> None:
+    place = str(recipe.relative_to(recipe.parents[2]))
+    made = [workshop._runs.start("returns", place, (), 2**22 + 1) for _ in range(2)]
+    newest, oldest = workshop.runs()
+    assert {newest.run.id, oldest.run.id} == {folder.run.id for folder in made}
+    assert newest.run.state == oldest.run.state == "interrupted"
+    assert (workshop.is_resumable(newest), workshop.is_resumable(oldest)) == (True, False)
+    with pytest.raises(TrainingError, match="newest unfinished"):
+        workshop.resume(oldest.run.id)
+    with pytest.raises(TrainingError, match="interrupted"):
+        workshop.cancel(newest.run.id)
+
+
+@pytest.mark.parametrize(
+    ("line", "parts"),
+    [
+        ("", []),
+        ("  epochs=2   rank=16 ", ["epochs=2", "rank=16"]),
+        ("targets='[q_proj, v_proj]'", ["targets=[q_proj, v_proj]"]),
+        ('targets="[q_proj, v_proj]" epochs=1', ["targets=[q_proj, v_proj]", "epochs=1"]),
+    ],
+)
+def test_overrides_in_one_line(line: str, parts: list[str]) -> None:
+    assert split_overrides(line) == parts
+
+
+@pytest.mark.parametrize("line", ["epochs='2", "x" * 1001])
+def test_a_line_that_is_no_overrides_is_refused(line: str) -> None:
+    with pytest.raises(DataError):
+        split_overrides(line)
