@@ -63,9 +63,7 @@ class Workshop:
     def watch(self, folders: Sequence[RunFolder]) -> list[Seen]:
         """What each of these runs said until now. Only theirs is kept in mind."""
         with self._busy:
-            self._watched = {
-                folder.run.id: self._watched.get(folder.run.id) or Watched(folder.path) for folder in folders
-            }
+            self._watched = {folder.run.id: self._watched.get(folder.run.id) or Watched(folder.path) for folder in folders}
             return [watched.look() for watched in self._watched.values()]
 
     @property
@@ -173,7 +171,9 @@ class Workshop:
 def split_overrides(line: str) -> list[str]:
     """`epochs=2 rank=16` → each of them; quotes hold together what has spaces. Raises DataError."""
     if len(line) > _LONGEST:
-        raise DataError(f"The overrides have {len(line):,} characters; {_LONGEST:,} are allowed.", "Edit the recipe instead.")
+        raise DataError(
+            f"The overrides have {len(line):,} characters; {_LONGEST:,} are allowed.", "Edit the recipe instead."
+        )
     try:
         return shlex.split(line)
     except ValueError as error:
