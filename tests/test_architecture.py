@@ -30,6 +30,8 @@ LAYERS = [
     {"web"},
     {"bench"},
     {"doctor"},
+    {"commands"},
+    {"engineering"},
     {"cli"},
     {"__main__"},
 ]

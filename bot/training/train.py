@@ -49,8 +49,7 @@ def train(
         folder = runs.start(planned.name, place, overrides, os.getpid())
     folder = runs.get(shared(folder.run.id if folder else ""))
     if not is_main():
-        _make(planned, desk, folder, Quiet())
-        return None
+        return _make(planned, desk, folder, Quiet())
     with folder.held():
         folder.change(state="running", pid=os.getpid(), message="")
         log = RunLog(folder, progress or Quiet())
@@ -63,7 +62,7 @@ def train(
             raise
         finally:
             log.close()
-        folder.change(state="done", version=made.adapter.ref)
+        folder.change(state="done", version=made.adapter.ref if made else "")
         shutil.rmtree(folder.checkpoints, ignore_errors=True)
     return made
 
@@ -84,7 +83,8 @@ def _ended(folder: RunFolder, error: BaseException) -> None:
         folder.change(state="interrupted", message=str(error))
 
 
-def _make(planned: Plan, desk: Rooms, folder: RunFolder, progress: Progress) -> TrainedVersion:
+def _make(planned: Plan, desk: Rooms, folder: RunFolder, progress: Progress) -> TrainedVersion | None:
+    """None in every process but the first, which alone judges and publishes."""
     started = time.perf_counter()
     if planned.recipe.method == "classifier":
         from bot.training.classifier import train_classifier
@@ -102,6 +102,8 @@ def _make(planned: Plan, desk: Rooms, folder: RunFolder, progress: Progress) -> 
     progress.note(check_fits(model, material.training, recipe.batch_size))
     ran = _run(model, prepared, desk, folder.checkpoints, progress)
     spread = _spread(model, prepared, desk, progress)
+    if not is_main():
+        return None
     judgement = judge(
         Context(model, prepared.tokenizer, planned.name, recipe, prepared.prompt, material, desk.adapters, progress, spread)
     )
@@ -163,7 +165,7 @@ def _spread(model: Any, prepared: Prepared, desk: Rooms, progress: Progress) -> 
         other = adapters.attach(desk.base, reseeded)
         again = dataclasses.replace(prepared, plan=dataclasses.replace(prepared.plan, recipe=reseeded))
         with tempfile.TemporaryDirectory(dir=desk.settings.var) as work:
-            _run(other, again, desk, Path(work), Quiet())
+            _run(other, again, desk, Path(shared(work)), Quiet())
         losses.append(held_out_loss(other, rows, recipe.batch_size))
     progress.step(Step("reseeds", recipe.reseeds, recipe.reseeds))
     return statistics.stdev(losses)
