@@ -47,54 +47,39 @@ def ended(workshop: Workshop, id: str) -> RunFolder:
     return next(folder for folder in workshop.runs() if folder.run.id == id)
 
 
-def test_a_run_makes_a_version_that_a_running_desk_offers(workshop: Workshop, recipe: Path, desk: Desk) -> None:
-    assert desk.adapters.refs() == []
+def test_a_run_is_started_cancelled_gone_on_with_and_offered(workshop: Workshop, recipe: Path, desk: Desk) -> None:
     assert workshop.recipes() == ["returns"]
     assert workshop.recipe_text("returns") == recipe.read_text()
-    workshop.start("returns", ["epochs=1", PLAIN])
+    overrides = ["epochs=20", "patience=20", PLAIN]
+    workshop.start("returns", overrides)
     folder = wait(workshop.arrived)
-    assert folder.run.state == "running"
-    assert folder.run.overrides == ("epochs=1", PLAIN)
-    assert os.getpriority(os.PRIO_PROCESS, folder.run.pid) >= POLITE
-    assert os.getsid(folder.run.pid) == folder.run.pid, "Ctrl-C at the server does not reach it"
-    with pytest.raises(Conflict, match=folder.run.id):
-        workshop.start("returns")
-    with pytest.raises(Conflict, match=folder.run.id):
-        Workshop(desk.settings).start("returns")
-    done = ended(workshop, folder.run.id)
-    assert (done.run.state, done.run.version) == ("done", "returns@1")
-    assert desk.adapters.refs() == ["returns@1"]
-    assert desk.adapters.get("returns").ref == "returns@1"
-    (seen,) = workshop.watch([done])
-    assert seen.step
-    assert seen.trained
-    assert (seen.step.stage, len(seen.loss), len(seen.held_out)) == ("before and after", seen.trained.total, 1)
-    assert "returns@1" in (done.path / OUTPUT).read_text()
-    with pytest.raises(TrainingError, match="done"):
-        workshop.cancel(done.run.id)
-    with pytest.raises(TrainingError, match="done"):
-        workshop.resume(done.run.id)
-
-
-def test_a_run_is_cancelled_and_gone_on_with(workshop: Workshop) -> None:
-    workshop.start("returns", ["epochs=20", "patience=20", PLAIN])
-    folder = wait(workshop.arrived)
+    id, pid = folder.run.id, folder.run.pid
+    assert (folder.run.state, folder.run.overrides) == ("running", tuple(overrides))
+    assert os.getpriority(os.PRIO_PROCESS, pid) >= POLITE
+    assert os.getsid(pid) == pid, "Ctrl-C at the server does not reach it"
+    for another in (workshop, Workshop(desk.settings)):
+        with pytest.raises(Conflict, match=id):
+            another.start("returns")
     wait(lambda: len(workshop.watch([folder])[0].held_out) > 1)
-    workshop.cancel(folder.run.id)
-    cancelled = ended(workshop, folder.run.id)
+    workshop.cancel(id)
+    cancelled = ended(workshop, id)
     assert (cancelled.run.state, cancelled.run.version) == ("cancelled", "")
+    assert desk.adapters.refs() == []
     before = workshop.watch([cancelled])[0].trained
-    assert workshop.is_resumable(cancelled)
-    workshop.resume(cancelled.run.id)
+    workshop.resume(id)
     again = wait(workshop.arrived)
-    assert (again.run.id, again.run.state) == (folder.run.id, "running")
-    assert again.run.pid != folder.run.pid
-    done = ended(workshop, folder.run.id)
+    assert (again.run.id, again.run.state) == (id, "running")
+    assert again.run.pid != pid
+    done = ended(workshop, id)
     assert (done.run.state, done.run.version) == ("done", "returns@1"), done.run.message
-    seen = workshop.watch([done])[0]
+    assert desk.adapters.get("returns").ref == "returns@1"
+    assert "returns@1" in (done.path / OUTPUT).read_text()
+    (seen,) = workshop.watch([done])
     assert before
     assert before.done < len(seen.loss) == before.total
-    assert not workshop.is_resumable(done)
+    for act in (workshop.cancel, workshop.resume):
+        with pytest.raises(TrainingError, match="done"):
+            act(id)
 
 
 def test_what_dies_before_it_has_begun_says_why(workshop: Workshop) -> None:

@@ -71,12 +71,12 @@ class WorkshopTab:
             )
         self.head = gr.HTML("", padding=False, elem_classes="slot", elem_id="run-head")
         self.losses = gr.LinePlot(
-            x="step", y="loss", color="curve", x_title="Step", y_title="Loss, nats a token", color_title="Curve",
-            color_map=COLORS, height=260, visible=False, elem_id="losses", buttons=[],
+            x="step", y="loss", color="curve", x_title="Step", y_title="Loss, nats a token", color_title=" ",
+            color_map=COLORS, height=280, visible=False, elem_id="losses", buttons=[],
         )  # fmt: skip
         self.speeds = gr.LinePlot(
-            x="step", y="tokens/s", color="curve", x_title="Step", y_title="Tokens/s", color_title="Curve",
-            color_map=COLORS, height=150, visible=False, elem_id="speeds", buttons=[],
+            x="step", y="tokens/s", x_title="Step", y_title="Tokens/s", height=130, visible=False, elem_id="speeds",
+            buttons=[],
         )  # fmt: skip
         self.details = gr.HTML("", padding=False, elem_classes="slot", elem_id="run-details")
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bot.training.runs import Run, RunFolder
-from bot.training.watching import Points, Seen
+from bot.training.watching import Seen
 from bot.web.pages.html import escape, notice, table
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 NONE = '<div class="empty">No run yet. Choose a recipe and press Start.</div>'
 HEADS = ("Adapter", "Started", "State", "Stage", "Loss", "Held-out", "Tokens/s", "Left", "Outcome")
 _KINDS = {"running": "info", "done": "good", "failed": "bad"}
-_REASON, _REMARK = 140, 300
+_REASON, _REMARK = 110, 300
 """Characters of a reason in the table, and of a remark."""
 
 
@@ -122,21 +122,22 @@ def recipe_html(text: str) -> str:
 
 def loss_table(seen: Seen) -> pd.DataFrame:
     """Columns step, loss, curve ("training" or "held-out")."""
-    return _points({"training": seen.loss, "held-out": seen.held_out}, "loss")
+    import pandas as pd
+
+    curves = {"training": seen.loss, "held-out": seen.held_out}
+    # A plot that is already shown gives a curve that comes later no colour: each has a point without a value from the start.
+    rows: list[tuple[int, float | None, str]] = [(0, None, name) for name in curves]
+    rows += [(step, loss, name) for name, points in curves.items() for step, loss in points]
+    return pd.DataFrame(rows, columns=["step", "loss", "curve"])
 
 
 def speed_table(seen: Seen) -> pd.DataFrame:
-    """Columns step, tokens/s, curve."""
-    return _points({"training": seen.speed}, "tokens/s")
-
-
-def _points(curves: dict[str, Points], value: str) -> pd.DataFrame:
+    """Columns step, tokens/s."""
     import pandas as pd
 
-    rows = [(step, number, name) for name, points in curves.items() for step, number in points]
-    return pd.DataFrame(rows, columns=["step", value, "curve"])
+    return pd.DataFrame(seen.speed, columns=["step", "tokens/s"])
 
 
 def _time(started: str) -> str:
     """An ISO time without what nobody reads in a table."""
-    return escape(started[:16].replace("T", " "))
+    return f"<span title='{escape(started)}'>{escape(started[5:16].replace('T', ' '))}</span>"
