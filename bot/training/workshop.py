@@ -30,6 +30,8 @@ POLITE = 10
 OUTPUT = "output.log"
 _STARTING = "starting.log"
 _LONGEST = 1_000
+_ENDING = 10.0
+"""Seconds that a process may take to end after its run has."""
 _PASSED = ("base", "dtype", "threads", "embedding", "passages", "threshold", "database")
 """Settings that a run depends on; those of the server hold for the runs that it starts."""
 
@@ -81,6 +83,7 @@ class Workshop:
         that are not valid, Conflict while another run is at work."""
         recipe = self._recipe(name)
         read_recipe(recipe, overrides)
+        self._let_end()
         with self._busy:
             self._check_free()
             self._others = {folder.run.id for folder in self._runs.all()}
@@ -89,6 +92,7 @@ class Workshop:
     def resume(self, id: str) -> None:
         """Go on with a run that was interrupted or cancelled. Raises Conflict while another one is at work, TrainingError
         for a run that cannot go on."""
+        self._let_end()
         with self._busy:
             self._check_free()
             folder = self._runs.get(id)
@@ -137,6 +141,12 @@ class Workshop:
         if name not in self.recipes():
             raise NotFound("recipe", name, self.recipes(), "A recipe lies in adapters/<name>/recipe.yaml.")
         return self._settings.workspace / "adapters" / name / "recipe.yaml"
+
+    def _let_end(self) -> None:
+        """A process whose run has ended takes a moment more."""
+        if self._process is not None and not any(folder.run.state == "running" for folder in self.runs()):
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_ENDING)
 
     def _check_free(self) -> None:
         for folder in self._runs.all():

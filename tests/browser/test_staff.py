@@ -201,6 +201,7 @@ def workshop(page: Page, tmp_path: Path, tiny_base: Base) -> Iterator[Page]:
     page.get_by_role("tab", name="Workshop").click()
     expect(page.locator("#recipe-text")).to_contain_text("rank: 4")
     yield page
+    page.close()
     made.stop()
 
 

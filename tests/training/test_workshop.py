@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from bot.base import Base
 from bot.desk import Desk
-from bot.errors import BotError, Conflict, DataError, NotFound, TrainingError
+from bot.errors import Conflict, DataError, NotFound, TrainingError
 from bot.settings import load
 from bot.training.runs import RunFolder
 from bot.training.workshop import OUTPUT, POLITE, Workshop, split_overrides
@@ -82,17 +83,13 @@ def test_a_run_is_started_cancelled_gone_on_with_and_offered(workshop: Workshop,
             act(id)
 
 
-def test_what_dies_before_it_has_begun_says_why(workshop: Workshop) -> None:
+def test_what_dies_before_it_has_begun_says_why_and_leaves_no_process(workshop: Workshop) -> None:
     workshop.start("returns", ["prompt=suport@1"])
-
-    def reason() -> str:
-        try:
-            assert workshop.arrived() is None
-        except BotError as error:
-            return str(error)
-        return ""
-
-    assert "There is no prompt 'suport'" in wait(reason)
+    assert workshop._process
+    pid = workshop._process.pid
+    wait(lambda: not psutil.pid_exists(pid))
+    with pytest.raises(TrainingError, match="There is no prompt 'suport'"):
+        workshop.arrived()
     assert workshop.runs() == []
 
 

@@ -160,7 +160,7 @@ class WorkshopTab:
         require(request, "engineer")
         try:
             await asyncio.to_thread(self.workshop.cancel, run or "")
-            said = notice("It is asked to stop, and says so in a moment.")
+            said = notice(f"{run} is asked to stop.")
         except BotError as error:
             said = notice(str(error), "bad")
         return {self.notice: said, **await asyncio.to_thread(self._look, run, shown)}
