@@ -28,7 +28,7 @@ SECONDS = 2.0
 ARRIVAL = 120.0
 """Seconds that a run may take to begin before the page stops waiting for it."""
 NO_RECIPE = "No adapter of this workspace has a recipe yet. One lies in adapters/<name>/recipe.yaml."
-COLORS = {"training": "#0f766e", "held-out": "#d97706"}
+COLORS = {"training": "#0d9488", "held-out": "#d97706"}
 Update = dict[Any, Any]
 Shown = dict[str, str]
 """Hashes of what a browser was sent, by what it is."""
@@ -42,7 +42,7 @@ class WorkshopTab:
         self.shown = gr.State({})
         self.timer = gr.Timer(SECONDS, active=False)
         with gr.Row(equal_height=False):
-            with gr.Column(scale=4, min_width=300, elem_classes="panel"):
+            with gr.Column(scale=3, min_width=280, elem_classes="panel"):
                 self._starting()
             with gr.Column(scale=9, min_width=320, elem_classes="panel"):
                 self._watching()
