@@ -206,7 +206,7 @@ class WorkshopTab:
         }
         if chosen:
             number = ids.index(chosen)
-            parts |= self._chosen(folders[number], seen[number], any(f.run.state == "running" for f in folders))
+            parts |= self._chosen(folders[number], seen[number])
         hashes = {key: content_hash(str(value)) for key, (_, value) in parts.items()}
         changed = {part: value for key, (part, value) in parts.items() if shown.get(key) != hashes[key]}
         for plot, frame in ((self.losses, loss_table), (self.speeds, speed_table)):
@@ -214,10 +214,10 @@ class WorkshopTab:
                 changed[plot] = gr.update(value=frame(seen[number]), visible=bool(seen[number].loss))
         return {**changed, self.shown: hashes} if changed else {self.shown: gr.skip()}
 
-    def _chosen(self, folder: RunFolder, seen: Seen, busy: bool) -> dict[str, tuple[Any, Any]]:
+    def _chosen(self, folder: RunFolder, seen: Seen) -> dict[str, tuple[Any, Any]]:
         """Component and value, by what it is; of a plot, what its table is made from."""
         run = folder.run
-        able = not busy and self.workshop.is_resumable(folder)
+        able = self.workshop.is_resumable(folder) and self.workshop.is_idle
         return {
             "cancel": (self.cancel_button, gr.update(interactive=run.state == "running")),
             "resume": (self.resume_button, gr.update(interactive=able)),
