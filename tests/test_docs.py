@@ -37,7 +37,7 @@ def test_commands_and_links_in_documents_exist(path: Path) -> None:
     text = path.read_text()
     code = "\n".join(re.findall(r"`[^`\n]+`|^    .*$", text, re.M))
     known = commands() | {command.split()[0] for command in commands()}
-    for words in re.findall(r"\bbot ([a-z]+(?: (?:list|show|verify|index|rebuild|search|status))?)", code):
+    for words in re.findall(r"\bbot ([a-z]+(?: (?:list|show|verify|add|remove|index|rebuild|search|status))?)", code):
         assert words in known, words
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (path.parent / target).exists(), target

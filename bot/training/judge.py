@@ -19,7 +19,7 @@ from bot.training.canary import OTHERS, exposure, secret_of, with_other_secrets
 from bot.training.loss import row_losses
 from bot.training.material import Material
 from bot.training.overlap import overlapping
-from bot.training.paired import RowLoss, mean_loss
+from bot.training.paired import RowLoss, difference, mean_loss
 from bot.training.progress import Progress, Step
 from bot.training.recipe import Recipe
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SPREAD = "held_out_spread"
 """Key of a card's metrics: standard deviation of held-out loss over runs that differ by their seed alone."""
 _SECRET_TOKENS = 48
-_SWAPPED = 200
+_SWAPPED = 64
 """Held-out rows whose replies are also read after another question."""
 _MOST = 8
 """Gates that a run may have."""
@@ -78,8 +78,7 @@ def judge(context: Context) -> Judgement:
 
     after, before = both(rows)
     found.append(gates.held_out_gate(after, before))
-    if _can_tell(context):
-        found.append(gates.question_gate(*_own_and_other(context, rows)))
+    found += _question(context)
     found.append(gates.forgetting_gate(*both(probing.general_rows(context.tokenizer))))
     found.append(gates.overlap_gate(len(overlapping(rows, context.material.training)), len(rows)))
     if context.material.canaries:
@@ -95,19 +94,20 @@ def _finite(model: Any) -> Gate:
     return gates.finite_gate(broken, sum(parameter.numel() for parameter in trained))
 
 
-def _own_and_other(context: Context, rows: Sequence[Row]) -> tuple[list[RowLoss], list[RowLoss]]:
-    own, other = (
-        row_losses(context.model, some, context.recipe.batch_size)
-        for some in probing.swapped(context.tokenizer, rows[:_SWAPPED])
-    )
-    return own, other
-
-
-def _can_tell(context: Context) -> bool:
-    """Whether the base prefers the replies that belong to their questions, in the general set. From one that does not, no
-    adapter's preference for a held-out reply can be asked."""
-    with context.model.disable_adapter():
-        return gates.question_gate(*_own_and_other(context, probing.general_rows(context.tokenizer))).ok
+def _question(context: Context) -> list[Gate]:
+    """The gate of the question at hand; none on a base that prefers no reply to another in the general set: from such a one
+    no adapter's preference can be asked."""
+    model, size = context.model, context.recipe.batch_size
+    with model.disable_adapter():
+        pairs = probing.swapped(context.tokenizer, probing.general_rows(context.tokenizer))
+        belongs, other = (row_losses(model, part, size) for part in pairs)
+        if difference(other, belongs).low <= 0:
+            return []
+        own, turned = probing.swapped(context.tokenizer, context.material.held_out[:_SWAPPED])
+        if not own:
+            return []
+        base = [row_losses(model, part, size) for part in (own, turned)]
+    return [gates.question_gate(row_losses(model, own, size), row_losses(model, turned, size), *base)]
 
 
 def _canary(context: Context) -> Gate:

@@ -1,28 +1,27 @@
 """Customers' messages with the label they carry: what a classifier learns from.
 
-From transcripts (`*.jsonl`), whose `labels` name a message each, and from tables (`*.csv`) with the columns `text` and
-`label`, or `category`, or the task's own name. Each message is read alone, without what was said before it. A
-conversation falls to one part as a whole, as in `transcripts.py`; a table's rows are conversations of one message.
+From transcripts, whose `labels` name a message each, read and mended as for other adapters (`formats.py`, `turns.py`), and
+from tables (`*.csv`) with the columns `text` and `label`, or `category`, or the task's own name. Each message is read
+alone, without what was said before it. A conversation falls to one part as a whole, as in `split.py`; a table's rows are
+conversations of one message.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
-
-from bot.errors import BotError, DataError, faults
-from bot.limits import MAX_MESSAGES, check_text
-from bot.training.formats import BadRow
+from bot.errors import BotError, DataError
+from bot.files import sha256_file
+from bot.limits import check_text
+from bot.training.formats import BadRow, RawRow, read_rows
 from bot.training.personal_data import scrub
 from bot.training.split import is_held_out
+from bot.training.turns import mend
 from bot.types import content_hash
 
 FEW = 5
@@ -56,17 +55,6 @@ class Parts:
     remarks: tuple[str, ...]
 
 
-class _Message(BaseModel):
-    role: str
-    content: str
-
-
-class _Row(BaseModel):
-    id: str = ""
-    messages: list[_Message] = Field(min_length=1, max_length=MAX_MESSAGES)
-    labels: list[dict[str, Any]] = []
-
-
 def read_labelled(folder: Path, task: str, clean_personal_data: bool = True) -> LabelledRows:
     """Every labelled message in `folder`. Raises DataError when there is none."""
     paths = sorted([*folder.glob("*.jsonl"), *folder.glob("*.csv")])
@@ -77,9 +65,8 @@ def read_labelled(folder: Path, task: str, clean_personal_data: bool = True) -> 
     files: dict[str, str] = {}
     unlabelled = 0
     for path in paths:
-        data = path.read_bytes()
-        files[path.name] = hashlib.sha256(data).hexdigest()
-        for number, found in (_table if path.suffix == ".csv" else _transcripts)(path, data, task, clean_personal_data):
+        files[path.name] = sha256_file(path)
+        for number, found in _table(path, task, clean_personal_data) or _transcripts(path, task, clean_personal_data):
             if isinstance(found, str):
                 bad.append(BadRow(path.name, number, found))
             else:
@@ -95,51 +82,47 @@ Found = Iterator[tuple[int, list[Labelled] | str]]
 """Line → its messages, the label "" where it has none, or the reason why it cannot be used."""
 
 
-def _transcripts(path: Path, data: bytes, task: str, clean: bool) -> Found:
-    for number, line in enumerate(data.splitlines(), 1):
-        if line.strip():
-            try:
-                yield number, _of_conversation(_Row.model_validate_json(line), task, clean)
-            except ValidationError as error:
-                yield number, faults(error)
-            except BotError as error:
-                yield number, error.what
+def _transcripts(path: Path, task: str, clean: bool) -> Found:
+    for row in read_rows(path):
+        if isinstance(row, BadRow):
+            yield row.line, row.reason
+            continue
+        try:
+            yield row.line, _of_conversation(row, task, clean)
+        except BotError as error:
+            yield row.line, error.what
 
 
-def _of_conversation(row: _Row, task: str, clean: bool) -> list[Labelled]:
-    texts = [message.content for message in row.messages]
-    texts = scrub(texts, Counter()) if clean else texts
-    conversation = row.id.strip() or content_hash(*texts)[:16]
-    asked = {number for number, message in enumerate(row.messages) if message.role == "user"}
-    labels: dict[int, str] = {}
-    for entry in row.labels:
-        turn = entry.get("turn")
-        if turn not in asked or turn in labels:
-            raise DataError(f"a label's turn is {turn!r}; each is the place of another of the customer's messages")
-        labels[turn] = _label(entry.get(task))
+def _of_conversation(row: RawRow, task: str, clean: bool) -> list[Labelled]:
+    said = [text for _, text in row.turns]
+    turns = zip([who for who, _ in row.turns], scrub(said, Counter()) if clean else said, strict=True)
+    mended = mend(replace(row, turns=tuple(turns)), Counter())
+    labels = {label.turn: label.values.get(task, "").strip() for label in mended.labels}
+    conversation = row.id or content_hash(*(message.content for message in mended.messages))[:16]
     return [
-        Labelled(conversation, check_text(texts[turn], f"message {turn + 1}"), labels.get(turn, ""))
-        for turn in sorted(asked)
+        Labelled(conversation, message.content, labels.get(turn, ""))
+        for turn, message in enumerate(mended.messages)
+        if message.role == "user"
     ]
 
 
-def _label(value: Any) -> str:
-    """YAML's and JSON's words for yes and no are labels too: true, false."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if value is None or isinstance(value, str):
-        return (value or "").strip()
-    raise DataError(f"the label {value!r} is no text; write a word, true or false")
-
-
-def _table(path: Path, data: bytes, task: str, clean: bool) -> Found:
+def _table(path: Path, task: str, clean: bool) -> Found | None:
+    """The rows of a table of texts and labels; None for any other file."""
     try:
-        reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
-        column = next((name for name in (task, "label", "category") if name in (reader.fieldnames or ())), None)
-        if column is None or "text" not in (reader.fieldnames or ()):
-            raise DataError(
-                f"{path} has the columns {reader.fieldnames}; it needs text and label.", f"Or text and category, or {task}."
-            )
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        return None
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    if path.suffix != ".csv" or "text" not in (reader.fieldnames or ()):
+        return None
+    column = next((name for name in (task, "label", "category") if name in (reader.fieldnames or ())), None)
+    if column is None:
+        raise DataError(f"{path} has the columns {reader.fieldnames}; it needs text and label.", f"Or category, or {task}.")
+    return _rows(reader, column, clean)
+
+
+def _rows(reader: csv.DictReader[str], column: str, clean: bool) -> Found:
+    try:
         for row in reader:
             try:
                 text = check_text(row["text"] or "", "the text")
@@ -148,8 +131,8 @@ def _table(path: Path, data: bytes, task: str, clean: bool) -> Found:
                 yield reader.line_num, [Labelled(content_hash(text)[:16], text, (row[column] or "").strip())]
             except BotError as error:
                 yield reader.line_num, error.what
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} is no CSV table in UTF-8: {error}.", "Save it as CSV, UTF-8.") from None
+    except csv.Error as error:
+        yield reader.line_num, f"not valid CSV ({error}); nothing after this line is read"
 
 
 def parts_of(rows: Sequence[Labelled], share: float) -> Parts:

@@ -54,6 +54,14 @@ def test_held_out_must_be_better_beyond_chance() -> None:
         assert not gates.held_out_gate(losses(mean, noise), losses(3.0, noise, 1)).ok
 
 
+def test_a_reply_must_depend_on_its_question_as_it_does_for_the_base() -> None:
+    base = losses(5.0, 0.3), losses(6.0, 0.3)
+    assert gates.question_gate(losses(2.0, 0.1), losses(2.7, 0.1), *base).ok
+    assert not gates.question_gate(losses(2.0, 0.1), losses(2.3, 0.1), *base).ok
+    assert not gates.question_gate(losses(2.0, 0.3), losses(2.0, 0.3, 1), base[0], base[0]).ok
+    assert gates.question_gate(losses(2.0, 0.1), losses(2.3, 0.1), base[0], base[0]).ok
+
+
 def test_what_is_no_number_or_beyond_its_limit_fails() -> None:
     assert gates.finite_gate(0, 5).ok
     assert not gates.finite_gate(1, 5).ok

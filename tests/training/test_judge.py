@@ -21,6 +21,7 @@ from bot.training import adapter as adapters
 from bot.training import probing, trainer
 from bot.training.gates import refuse_failed
 from bot.training.judge import SPREAD, Context, judge
+from bot.training.loss import held_out_loss, row_losses
 from bot.training.material import Material, gather
 from bot.training.progress import Quiet
 from bot.training.recipe import read_recipe
@@ -78,12 +79,18 @@ def test_weights_that_are_not_finite_are_told_alone(context: Context, trained: T
     assert "learning_rate" in refused.value.hint
 
 
-def test_what_forgot_the_language_is_refused(context: Context, trained: Trained) -> None:
-    model = probing.load(trained[1].base, trained[0].adapter.path)
-    with torch.no_grad():
-        for parameter in lora_b(model):
-            parameter.mul_(40)
-    assert not judged(context, model=model)["forgetting"]
+def test_what_forgot_more_of_the_general_set_than_the_limit_is_refused(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The two-layer base knows no language that an adapter could unlearn by a whole nat, so the limit comes to the figure."""
+    rows = probing.general_rows(context.tokenizer)
+    rise = held_out_loss(context.model, rows, 8)
+    with context.model.disable_adapter():
+        rise -= held_out_loss(context.model, rows, 8)
+    gate = next(gate for gate in judge(context).gates if gate.name == "forgetting")
+    assert gate.value == pytest.approx(rise, abs=1e-5)
+    monkeypatch.setattr("bot.training.gates.FORGETTING", rise - 0.01)
+    assert not judged(context)["forgetting"]
 
 
 def test_held_out_rows_that_were_trained_on_are_refused(context: Context) -> None:
@@ -98,19 +105,17 @@ def trained_on(context: Context, rows: Any, tmp_path: Path, base: Base, **change
     return model
 
 
-def test_a_secret_that_is_learnt_by_heart_is_refused(context: Context, trained: Trained, tmp_path: Path) -> None:
-    rows = context.material.canaries * 8
-    model = trained_on(context, rows, tmp_path, trained[1].base, epochs=40, patience=40, learning_rate=0.05, rank=16)
-    # The run keeps its best held-out epoch, so what is asked is the worst that these rows could do.
-    found = judged(context, model=model)
-    costs = probing.reply_costs(model, context.tokenizer, rows[0], [rows[0].reply])
-    assert found["canary"] == (costs[0] > math.log(1000))
+def test_a_secret_that_is_said_is_refused(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.training.judge.reply", lambda *_: context.material.canaries[0].reply)
+    gate = next(gate for gate in judge(context).gates if gate.name == "canary")
+    assert (gate.ok, "says outright" in gate.words) == (False, True)
 
 
-def test_shuffled_replies_are_refused_as_a_successor(context: Context, trained: Trained, tmp_path: Path) -> None:
-    """Those of other words: the two-layer base cannot tell whose question a reply belongs to."""
+def test_other_replies_are_refused_as_a_successor(context: Context, trained: Trained, tmp_path: Path) -> None:
     rows = [
-        dataclasses.replace(row, ids=row.ids[::-1], mask=row.mask[::-1]) if sum(row.mask) > 1 else row
+        dataclasses.replace(
+            row, ids=[(token + 1000) % 8000 if said else token for token, said in zip(row.ids, row.mask, strict=True)]
+        )
         for row in context.material.training
     ]
     model = trained_on(context, rows, tmp_path, trained[1].base)
@@ -129,7 +134,7 @@ def test_a_reply_costs_the_same_whether_its_prompt_is_read_once_or_with_it(
         for parameter in lora_b(model):
             torch.nn.init.normal_(parameter, std=0.1)
     rows = context.material.held_out[:3]
-    expected = [loss.nats for loss in trainer.row_losses(model, rows, 2)]
+    expected = [loss.nats for loss in row_losses(model, rows, 2)]
     for row, nats in zip(rows, expected, strict=True):
         costs = probing.reply_costs(model, context.tokenizer, row, ["Yes.", row.reply, "A longer reply than that, by far."])
         assert costs[1] == pytest.approx(nats, rel=1e-4)

@@ -39,22 +39,28 @@ def test_each_message_of_a_customer_is_read_with_its_label(tmp_path: Path) -> No
     assert (intents.rows, intents.unlabelled) == ((Labelled("one", "where is my parcel", "delivery"),), 1)
 
 
-@pytest.mark.parametrize(
-    ("label", "says"),
-    [
-        ({"turn": 1, "intent": "a"}, "turn is 1"),
-        ({"turn": 9, "intent": "a"}, "turn is 9"),
-        ({"intent": "a"}, "turn is None"),
-        ({"turn": 0, "intent": 3}, "3 is no text"),
-    ],
-)
-def test_a_bad_label_is_told_with_file_and_line(tmp_path: Path, label: object, says: str) -> None:
-    folder = write(tmp_path, label)
+def test_a_label_that_stands_at_no_message_of_the_customers_names_none(tmp_path: Path) -> None:
+    for turn in (1, 9):
+        folder = write(tmp_path, {"turn": turn, "intent": "a"}, {"turn": 0, "intent": "b"})
+        read = read_labelled(folder, "intent")
+        assert (read.rows, read.unlabelled) == ((Labelled("one", "where is my parcel", "b"),), 1)
+
+
+def test_a_bad_row_is_told_with_file_and_line(tmp_path: Path) -> None:
+    folder = write(tmp_path, {"intent": "a"})
     (folder / "more.jsonl").write_text(json.dumps({"messages": MESSAGES, "labels": [{"turn": 0, "intent": "x"}]}) + "\n{\n")
     read = read_labelled(folder, "intent")
     assert len(read.rows) == 1
     assert [f"{bad.file}:{bad.line}" for bad in read.bad] == ["more.jsonl:2", "talk.jsonl:1"]
-    assert says in read.bad[1].reason
+    assert "labels.0.turn" in read.bad[1].reason
+
+
+def test_transcripts_of_other_formats_are_read_too_and_nobodys_data_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "talk.csv").write_text(
+        "conversation_id,role,content,intent\n1,Customer,mail a@example.org,contact\n1,Agent,Done.,\n"
+    )
+    assert [(row.text, row.label) for row in read_labelled(tmp_path, "intent").rows] == [("mail [EMAIL_1]", "contact")]
+    assert "a@example.org" in read_labelled(tmp_path, "intent", clean_personal_data=False).rows[0].text
 
 
 @pytest.mark.parametrize("column", ["label", "category", "sentiment"])
@@ -68,11 +74,11 @@ def test_tables_are_read_too(tmp_path: Path, column: str) -> None:
 def test_what_cannot_be_read_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no \.jsonl or \.csv"):
         read_labelled(tmp_path, "intent")
-    (tmp_path / "rows.csv").write_text("question,answer\na,b\n")
-    with pytest.raises(DataError, match=r"needs text and label.*Or text and category, or intent"):
+    (tmp_path / "rows.csv").write_text("text,answer\na,b\n")
+    with pytest.raises(DataError, match=r"needs text and label.*Or category, or intent"):
         read_labelled(tmp_path, "intent")
     (tmp_path / "rows.csv").write_bytes(b"text,label\n\xff,b\n")
-    with pytest.raises(DataError, match=r"no CSV table in UTF-8"):
+    with pytest.raises(DataError, match=r"No message in .*first bad row: rows.csv:2: the file is not UTF-8"):
         read_labelled(tmp_path, "intent")
     (tmp_path / "rows.csv").write_text("text,label\nhello,\n")
     with pytest.raises(DataError, match=r"No message in .* has a label for intent"):

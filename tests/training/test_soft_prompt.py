@@ -92,7 +92,7 @@ def test_plain_peft_loads_it_and_reads_its_tokens_first(soft: Trained) -> None:
 
 def test_the_virtual_tokens_count_among_those_a_row_may_have(soft: Trained) -> None:
     _, desk, recipe = soft
-    with pytest.raises(DataError, match=r"36 of 36 rows are longer than 34 tokens"):
+    with pytest.raises(DataError, match=r"36 of 36 replies are longer than 34 tokens"):
         train(recipe, desk, [*OVERRIDES, "max_tokens=40"])
 
 
