@@ -35,7 +35,8 @@ def train(
 
     overrides = [*(set_ or []), *([f"method={method}"] if method else [])]
     desk = open_desk(workspace, base=base)
-    # Whoever ends a run, by hand or as a service, finds it resumable.
+    # Whoever ends a run, by hand or as a service, finds it resumable. A shell's background jobs would ignore the first.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with progress_on_stderr() as progress:
         if folds or search:

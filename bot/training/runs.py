@@ -63,7 +63,8 @@ class RunFolder:
     def held(self) -> Iterator[None]:
         """Work on it. Raises TrainingError while another process does."""
         try:
-            self._lock.acquire(timeout=0)
+            # Whoever looks whether it is held has the lock for a moment.
+            self._lock.acquire(timeout=1)
         except Timeout:
             raise TrainingError(f"Run {self.run.id} is being worked on by process {self.run.pid}.", "Wait for it.") from None
         try:

@@ -41,13 +41,17 @@ class Server:
     workspace: Path
     engine: str
     port: int = 0
+    base: str = "starter"
     address: str = ""
     process: subprocess.Popen[str] | None = field(default=None, repr=False)
 
     def start(self) -> None:
         command = [sys.executable, "-m", "bot", "serve", "--workspace", str(self.workspace), "--engine", self.engine]
         self.process = subprocess.Popen(
-            [*command, "--port", str(self.port)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            [*command, "--base", self.base, "--port", str(self.port)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         assert self.process.stdout
         while not self.address or not self.port:

@@ -1,14 +1,17 @@
-"""The staff's page: the console's switch, the inspector, Compare with a vote, a new prompt version, adapter cards."""
+"""The staff's page: the console's switch, the inspector, Compare with a vote, a new prompt version, adapter cards, the workshop."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Server, submit
+from bot.base import Base
+from tests.browser.conftest import PHONE, Server, submit
+from tests.training.conftest import write_workspace
 
 pytestmark = pytest.mark.browser
 Shot = Callable[[Page, str], None]
@@ -185,3 +188,54 @@ def test_an_engineer_reads_a_card(desk: Page, shot: Shot) -> None:
     expect(desk.locator("#adapter-list .status").first).to_have_text("ready")
     expect(desk.locator("#card")).to_contain_text("may serve")
     shot(desk, "adapters")
+
+
+@pytest.fixture
+def workshop(page: Page, tmp_path: Path, tiny_base: Base) -> Iterator[Page]:
+    """The workshop of a small workspace whose base trains in seconds."""
+    recipe = write_workspace(tmp_path / "workspace")
+    made = Server(recipe.parents[2], "scripted", base=str(tiny_base.path))
+    made.start()
+    page.goto(made.address + "/desk/")
+    expect(page.locator("#summary .command")).to_contain_text("bot chat")
+    page.get_by_role("tab", name="Workshop").click()
+    expect(page.locator("#recipe-text")).to_contain_text("rank: 4")
+    yield page
+    page.close()
+    made.stop()
+
+
+def start(page: Page, overrides: str) -> None:
+    page.get_by_label("Overrides").fill(overrides)
+    page.locator("#start-run").click()
+
+
+def test_an_engineer_trains_an_adapter_and_goes_on_with_a_cancelled_run(workshop: Page, shot: Shot) -> None:
+    state = workshop.locator("#run-head .run-state")
+    start(workshop, "epoch=2")
+    expect(workshop.locator("#run-notice")).to_contain_text("epoch")
+    start(workshop, "prompt=suport@1")
+    expect(workshop.locator("#run-notice")).to_contain_text("There is no prompt 'suport'")
+    start(workshop, "epochs=3 patience=3 knowledge=")
+    expect(workshop.locator("#run-notice")).to_contain_text("has begun")
+    expect(state).to_have_text("done", timeout=120_000)
+    expect(workshop.locator("#run-head")).to_contain_text("returns@1 is made. The desk offers it already.")
+    expect(workshop.locator("#losses svg")).to_be_visible()
+    shot(workshop, "workshop-done")
+    workshop.get_by_role("tab", name="Adapters").click()
+    expect(workshop.locator("#adapter-list")).to_contain_text("returns@1")
+
+    workshop.get_by_role("tab", name="Workshop").click()
+    start(workshop, "epochs=20 patience=20 knowledge=")
+    expect(workshop.locator("#runs .run-state")).to_have_count(2)
+    expect(workshop.locator("#run-head")).to_contain_text("training", timeout=120_000)
+    workshop.locator("#cancel-run").click()
+    expect(state).to_have_text("cancelled")
+    shot(workshop, "workshop-cancelled")
+    workshop.locator("#resume-run").click()
+    expect(state).to_have_text("running")
+    expect(state).to_have_text("done", timeout=120_000)
+    expect(workshop.locator("#runs")).to_contain_text("returns@2")
+    workshop.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    shot(workshop, "workshop-phone")
+    assert workshop.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "nothing may stick out"

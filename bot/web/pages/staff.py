@@ -1,4 +1,5 @@
-"""The staff's page: Console and Compare for operators, Prompts for leads, Adapters for engineers.
+"""The staff's page: Console and Compare for operators, Prompts for leads, Adapters and Workshop for
+engineers.
 
 Builds the tabs and fills them on load; a tab's handlers are its own.
 """
@@ -20,6 +21,7 @@ from bot.web.pages.handlers import QUIET, open_queue, spoken
 from bot.web.pages.html import escape
 from bot.web.pages.prompts import Prompts
 from bot.web.pages.setup import Parts, Setup
+from bot.web.pages.workshop import TITLE, WorkshopTab
 
 Update = dict[Any, Any]
 
@@ -31,7 +33,7 @@ class StaffPage:
         self.desk = desk
         chats = Chats(desk, "console")
         self.head = gr.HTML(_head(""), padding=False, elem_id="staff-head")
-        with gr.Tabs(elem_id="staff-tabs"):
+        with gr.Tabs(elem_id="staff-tabs") as tabs:
             with gr.Tab("Console", id="console") as console_tab:
                 self.console = Console(desk, chats)
             with gr.Tab("Compare", id="compare") as compare_tab:
@@ -40,6 +42,8 @@ class StaffPage:
                 self.prompts = Prompts(desk)
             with gr.Tab("Adapters", id="adapters") as adapters_tab:
                 self.adapters = Adapters(desk)
+            with gr.Tab(TITLE, id="workshop") as workshop_tab:
+                self.workshop = WorkshopTab(desk)
         for tab, setups in (
             (console_tab, [self.console.setup]),
             (compare_tab, list(self.compare.setups.values())),
@@ -47,6 +51,9 @@ class StaffPage:
             for setup in setups:
                 tab.select(self._refresher(setup), setup.controls, setup.filled, **QUIET)
         adapters_tab.select(self.adapters.load, None, self.adapters.filled, **QUIET)
+        chosen = [self.workshop.recipe, self.workshop.run]
+        workshop_tab.select(self.workshop.load, chosen, self.workshop.filled, **QUIET)
+        tabs.select(self.workshop.switched, None, [self.workshop.timer], **QUIET)
 
     def _refresher(self, setup: Setup) -> Any:
         """A handler that offers what was saved or trained since, and keeps what is chosen."""
