@@ -2,6 +2,7 @@
 #   make serve      start the desk            make test     the tests (under 5 minutes)
 #   make lint       ruff and mypy             make browser  the pages in headless Chromium
 #   make bench      the engine's correctness at length, and its speed beside others
+#   make bench-train DATA=FOLDER   training: speed, resuming, what is gained, what is refused
 #   make starter DATA=FOLDER   train the embedded base model (hours; resumes by itself)
 # TORCH_INDEX=URL picks where torch comes from, such as PyTorch's CPU index (see README).
 
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: serve test lint format browser bench starter lock clean
+.PHONY: serve test lint format browser bench bench-train starter lock clean
 
 serve: $(VENV)/.ready
 	$(BIN)/bot serve $(ARGS)
@@ -36,6 +37,12 @@ bench: $(VENV)/.ready-dev
 	SCHEDULES=125 $(BIN)/pytest tests/engine/test_batch.py
 	$(BIN)/bot bench serve --out tests/load/results/serve.json $(ARGS)
 	$(BIN)/python tests/load/readme.py
+
+# Training's figures; DATA is a folder with dialogues/ and intents/banking77/. Some three hours on two cores.
+bench-train: $(VENV)/.ready-dev
+	@test -n "$(DATA)" || { echo "Name the folder of open data: make bench-train DATA=FOLDER (tests/load/README.md)"; exit 1; }
+	$(BIN)/python -m tests.load.train --data $(DATA)/dialogues --out tests/load/results/train.json $(ARGS)
+	$(BIN)/python tests/load/classify.py --data $(DATA)/intents/banking77 --out tests/load/results/classify.json
 
 WORK ?= var/starter
 
