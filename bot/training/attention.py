@@ -6,23 +6,27 @@ causality forbids. Knows nothing of losses.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from bot.engine.local.model import check_attention
+from bot.errors import SettingsError
 
 ROWS = "switchboard-rows"
 """The name under which transformers knows it."""
 
 
 def attend_without_mask(model: Any) -> None:
-    """Have a PEFT model attend so, where each of its layers sees every position before; others keep their masks."""
-    from transformers import AttentionInterface, AttentionMaskInterface, DynamicCache
-    from transformers.cache_utils import DynamicLayer
+    """Have a PEFT model attend so, where each of its layers sees every position before and places do not depend on how many
+    there are; others keep their masks."""
+    from transformers import AttentionInterface, AttentionMaskInterface
 
     base = model.get_base_model()
-    able = base._supports_attention_backend and base._supports_sdpa
-    if able and all(type(layer) is DynamicLayer for layer in DynamicCache(config=base.config).layers):
+    with suppress(SettingsError):
+        check_attention("", base)
         AttentionInterface.register(ROWS, _attend)
         AttentionMaskInterface.register(ROWS, lambda *_, **__: None)
         base.set_attn_implementation(ROWS)

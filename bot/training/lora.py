@@ -28,6 +28,7 @@ class SharedDropout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
+            self._given = self._dropped = None
             return x
         if self._dropped is None or x is not self._given:
             words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device).random_(-(1 << 63), None)

@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from peft.tuners.lora import LoraLayer
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
 from bot.base import Base
 from bot.engine.local.model import load_tokenizer
 from bot.errors import DataError, TrainingError
 from bot.training import adapter as adapters
+from bot.training.attention import attend_without_mask, without_mask
 from bot.training.dataset import Row
 from bot.training.lora import SharedDropout
 from bot.training.loss import IGNORE, collate, features, held_out_loss, supervised_loss
@@ -103,6 +105,24 @@ def test_what_all_rows_begin_with_is_read_once_and_changes_neither_loss_nor_grad
     for name, parameter in model.named_parameters():
         if parameter.grad is not None:
             torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("change", [{"sliding_window": 8, "use_sliding_window": True}, {"rope_type": "dynamic"}], ids=str)
+def test_a_base_whose_rows_would_not_be_what_they_are_keeps_its_masks(change: dict[str, Any]) -> None:
+    shape = {"vocab_size": 8192, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+             "num_attention_heads": 4, "num_key_value_heads": 2, "max_window_layers": 0}  # fmt: skip
+    if "rope_type" in change:
+        shape["rope_parameters"] = {"rope_theta": 10000.0, "rope_type": "dynamic", "factor": 2.0}  # type: ignore[assignment]
+        change = {}
+    torch.manual_seed(0)
+    base = Qwen2ForCausalLM(Qwen2Config(**shape, **change)).eval()
+    model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", target_modules=["q_proj"]))
+    attend_without_mask(model)
+    assert not without_mask(model)
+    rows = begun_alike(40, 12, 30, 7)
+    loss, _ = supervised_loss(model, collate([features(row) for row in rows]))
+    torch.testing.assert_close(loss, sum(reference(model, row) for row in rows), rtol=1e-5, atol=1e-4)
 
 
 def test_dropout_leaves_out_its_share_and_keeps_the_mean() -> None:
