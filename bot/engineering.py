@@ -33,6 +33,8 @@ def train(
 
     from bot.training.progress import progress_on_stderr
 
+    if (resume and (set_ or method or folds or search)) or (folds and search):
+        raise typer.BadParameter("--resume goes on as the run began, and --folds and --search measure each alone.")
     overrides = [*(set_ or []), *([f"method={method}"] if method else [])]
     desk = open_desk(workspace, base=base)
     # Whoever ends a run, by hand or as a service, finds it resumable. A shell's background jobs would ignore the first.

@@ -84,8 +84,8 @@ class TrainingError(BotError):
     code = "training"
 
 
-class Interrupted(TrainingError):
-    """A training run that can go on later."""
+class Refused(TrainingError):
+    """A training run whose result is no good: it cannot go on."""
 
 
 class JournalError(BotError):

@@ -6,6 +6,7 @@ Weights are read as bytes (`tensors.py`): no torch, no pickle.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +82,17 @@ def _check_config(config: dict[str, Any], method: Method) -> None:
         head = key == "modules_to_save" and method == "classifier" and config.get(key) in _HEADS
         if config.get(key) and not head:
             raise AdapterError(f"it uses {words}, which cannot be mixed per request.", f"Train it without {key}.")
+    for value in (config.get("lora_alpha", 1), *_values(config.get("alpha_pattern"))):
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            raise AdapterError(f"its lora_alpha is {value!r}, no number.", f"Restore {CONFIG} from its source.")
     if config.get("bias", "none") != "none":
         raise AdapterError("it trains biases, which cannot be mixed per request.", "Train it with bias: none.")
     if (start := config.get("init_lora_weights", True)) not in _PLAIN_STARTS:
         raise AdapterError(f"it begins as {start}, which changes the base that others share.", "Train a plain LoRA.")
+
+
+def _values(pattern: Any) -> list[Any]:
+    return list(pattern.values()) if isinstance(pattern, dict) else []
 
 
 def _check_soft_prompt(weights: dict[str, list[int]], config: dict[str, Any], base: Base) -> int:

@@ -74,6 +74,7 @@ def lora(base: Base, model: Any, recipe: Recipe, task: str) -> Any:
         task_type=task,
         r=recipe.rank,
         lora_alpha=recipe.alpha,
+        use_rslora=recipe.rslora,
         lora_dropout=recipe.dropout,
         target_modules=sorted(recipe.targets),
     )

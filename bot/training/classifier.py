@@ -147,4 +147,6 @@ def _draft(name: str, base: Base, recipe: Recipe, read: LabelledRows, parts: Par
         metrics=metrics,
         files={},
         labels=parts.labels,
+        intended_use=recipe.intended_use or f"Gives customers' messages a label of {recipe.task}, each read alone.",
+        limits=recipe.limits or f"It learned {len(parts.labels)} labels from {len(parts.training)} messages of one domain.",
     )

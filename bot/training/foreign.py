@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -67,7 +68,7 @@ def add(source: str, root: Path, base: Base, name: str = "") -> tuple[Adapter, C
 @contextmanager
 def _found(source: str) -> Iterator[tuple[Path, str]]:
     """The folder, and what others may call it: never a path of this machine."""
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))  # noqa: PTH111 - leaves the name of an unknown person as it is
     if path.is_dir():
         yield path, path.resolve().name
     elif source.startswith((".", "/", "~")) or source.count("/") != 1:
@@ -154,7 +155,8 @@ def _probe(base: Base, folder: Path) -> Any:
 
 def _readme(card: Card, config: dict[str, Any], readme: str) -> str:
     """Its own README stands indented, as text that nothing renders."""
-    told = f"it says it was trained on `{str(config.get('base_model_name_or_path'))[:200]}`" if config else ""
+    named = re.sub(r"[^\w./@-]", " ", str(config.get("base_model_name_or_path"))[:200])
+    told = f"it says it was trained on `{named}`"
     shown = "".join(sign for sign in readme if sign.isprintable() or sign == "\n")
     indented = "\n".join(f"    {line}" for line in shown.splitlines()) or "    (none)"
     return (

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 
 from bot.adapters.card import Gate
-from bot.errors import TrainingError
+from bot.errors import Refused
 from bot.training.paired import RowLoss, difference, mean_loss
 
 EFFECT = 0.01
@@ -47,7 +47,7 @@ def refuse_failed(gates: Sequence[Gate]) -> None:
     failed = [gate for gate in gates if not gate.ok]
     if failed:
         told = "; ".join(f"gate {gate.name!r}: {gate.words} ({gate.value:.4g}, limit {gate.limit:.4g})" for gate in failed)
-        raise TrainingError(f"No version was made, {told}.", _REMEDIES[failed[0].name])
+        raise Refused(f"No version was made, {told}.", _REMEDIES[failed[0].name])
 
 
 def finite_gate(broken: int, total: int) -> Gate:

@@ -19,7 +19,7 @@ from bot.errors import BotError, DataError
 from bot.files import sha256_file
 from bot.limits import check_text
 from bot.training.formats import BadRow, RawRow, read_rows
-from bot.training.personal_data import scrub
+from bot.training.personal_data import scrub, scrub_remark
 from bot.training.split import is_held_out
 from bot.training.turns import mend
 from bot.types import content_hash
@@ -68,7 +68,7 @@ def read_labelled(folder: Path, task: str, clean_personal_data: bool = True) -> 
         files[path.name] = sha256_file(path)
         for number, found in _table(path, task, clean_personal_data) or _transcripts(path, task, clean_personal_data):
             if isinstance(found, str):
-                bad.append(BadRow(path.name, number, found))
+                bad.append(BadRow(path.name, number, scrub_remark(found) if clean_personal_data else found))
             else:
                 rows += [row for row in found if row.label]
                 unlabelled += sum(not row.label for row in found)
@@ -113,11 +113,15 @@ def _table(path: Path, task: str, clean: bool) -> Found | None:
     except UnicodeDecodeError:
         return None
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    if path.suffix != ".csv" or "text" not in (reader.fieldnames or ()):
+    try:
+        columns = reader.fieldnames or ()
+    except csv.Error:
         return None
-    column = next((name for name in (task, "label", "category") if name in (reader.fieldnames or ())), None)
+    if path.suffix != ".csv" or "text" not in columns:
+        return None
+    column = next((name for name in (task, "label", "category") if name in columns), None)
     if column is None:
-        raise DataError(f"{path} has the columns {reader.fieldnames}; it needs text and label.", f"Or category, or {task}.")
+        raise DataError(f"{path} has the columns {', '.join(columns)}; it needs text and label.", f"Or category, or {task}.")
     return _rows(reader, column, clean)
 
 

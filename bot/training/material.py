@@ -78,4 +78,6 @@ async def gather(
             f"{too_long} of {total} replies are longer than {longest:,} tokens; too few are left.",
             "Raise max_tokens, lower virtual_tokens, or shorten the prompt.",
         )
+    if len(canaries) < recipe.canaries:
+        raise DataError(f"The canaries are longer than {longest:,} tokens.", "Raise max_tokens, or set canaries to 0.")
     return Material(transcripts, counts, kept, kept_held_out, too_long, snapshot, canaries)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from bot.engine.local.model import choose_device
 from bot.errors import TrainingError
 from bot.training.dataset import Row
 from bot.training.loss import collate, features, supervised_loss
@@ -44,14 +45,17 @@ def available(device: torch.device) -> int:
 
 def check_fits(model: Any, rows: Sequence[Row], batch_size: int) -> str:
     """What to tell of it. Raises TrainingError, with the remedy, for a run that would not fit."""
-    wanted, free = needed(model, rows, batch_size), available(model.device)
+    device = choose_device()
+    wanted, free = needed(model, rows, batch_size), available(device)
+    if device.type == "cuda":  # the model is moved there when training begins
+        wanted += sum(parameter.nbytes for parameter in model.parameters())
     longest = max(len(row.ids) for row in rows)
     if wanted > free:
-        half = max(1, int(batch_size * free / wanted))
+        fits = int(batch_size * free / wanted)
         raise TrainingError(
             f"A step of {batch_size} rows of up to {longest:,} tokens takes about {wanted / GIB:.1f} GiB;"
             f" {free / GIB:.1f} GiB are free.",
-            f"Set batch_size to {half}, or lower max_tokens.",
+            f"Set batch_size to {fits}, or lower max_tokens." if fits else "Lower max_tokens, or take a smaller base.",
         )
     return f"A step takes about {wanted / GIB:.1f} GiB of the {free / GIB:.1f} GiB that are free."
 

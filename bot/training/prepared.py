@@ -14,6 +14,7 @@ from bot.blocking import wait_for
 from bot.errors import DataError
 from bot.prompts.library import PromptVersion
 from bot.refs import check_name
+from bot.training.processes import process_count
 from bot.training.progress import Progress
 from bot.training.recipe import Recipe, read_recipe
 from bot.training.rooms import Rooms
@@ -48,14 +49,17 @@ class Prepared:
 
     def inputs(self, desk: Rooms) -> dict[str, str]:
         """All that the result depends on, by name, as hashes."""
+        import torch
+
         material, recipe = self.material, self.plan.recipe
         return {
             "the recipe": content_hash(recipe.model_dump_json()),
             "the prompt": self.prompt.prompt.hash,
             "the base": desk.base.hash,
             "the knowledge": material.snapshot,
-            "dtype": desk.settings.dtype,
             "passages": str(desk.settings.passages),
+            "the number of threads": str(torch.get_num_threads()),
+            "the number of processes": str(process_count()),
             **material.transcripts.files,
         }
 
@@ -63,6 +67,9 @@ class Prepared:
 def plan(path: Path, desk: Rooms, overrides: Sequence[str]) -> Plan:
     """Raises DataError for a recipe that is not valid, NotFound for a prompt that is not there."""
     recipe = read_recipe(path, overrides)
+    folder, workspace = (path.parent / recipe.data).resolve(), desk.settings.workspace.resolve()
+    if not (folder.is_relative_to(workspace) or folder.is_relative_to(path.parent.resolve())):
+        raise DataError(f"data is {recipe.data!r}, which lies outside the workspace.", "Copy the transcripts into it.")
     return Plan(path, adapter_name(path, recipe), recipe, desk.prompts.get(recipe.prompt) if recipe.prompt else None)
 
 

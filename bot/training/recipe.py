@@ -23,6 +23,7 @@ _ONLY_FOR = {
     "targets": {"lora", "classifier on base"},
     "rank": {"lora", "classifier on base"},
     "alpha": {"lora", "classifier on base"},
+    "rslora": {"lora", "classifier on base"},
     "dropout": {"lora", "classifier on base", "classifier on encoder"},
     "virtual_tokens": {"soft-prompt"},
     "start": {"soft-prompt"},
@@ -55,6 +56,7 @@ class Recipe(BaseModel):
     targets: list[str] = []
     rank: int = Field(8, ge=1, le=512)
     alpha: int = Field(16, ge=1, le=4096)
+    rslora: bool = False
     dropout: float = Field(0.05, ge=0, lt=1)
     virtual_tokens: int = Field(20, ge=1, le=512)
     start: str = ""
@@ -136,4 +138,7 @@ def _override(text: str) -> tuple[str, Any]:
     key, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not key.isidentifier():
         raise DataError(f"{text!r} is no override.", "Write key=value, like epochs=2.")
-    return key, parse_yaml(f"{key}: {value}", f"the override {text!r}")[key] if value else ""
+    found = parse_yaml(f"{key}: {value}", f"the override {text!r}") if value else {key: ""}
+    if len(found) > 1:
+        raise DataError(f"{text!r} is more than one override.", "Write one key=value each, like epochs=2.")
+    return key, found[key]

@@ -75,7 +75,8 @@ class RunFolder:
     def is_held(self) -> bool:
         """Whether a process works on it, this one included."""
         try:
-            with FileLock(self._lock.lock_file, timeout=0):
+            # Others who look take it for a moment too.
+            with FileLock(self._lock.lock_file, timeout=0.2):
                 return False
         except Timeout:
             return True

@@ -18,12 +18,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bot.errors import BotError, Interrupted
+from bot.errors import BotError, DataError, Refused, TrainingError
 from bot.training.facts import counted, draft_card, judged
 from bot.training.gates import refuse_failed
 from bot.training.model_card import model_card
 from bot.training.prepared import Plan, Prepared, plan, prepare
-from bot.training.processes import is_main, shared
+from bot.training.processes import is_main, process_count, shared
 from bot.training.progress import Progress, Quiet, Step
 from bot.training.result import Sample, TrainedVersion
 from bot.training.rooms import Rooms
@@ -43,8 +43,8 @@ def train(
     that does not pass every gate; no version is made then.
     """
     runs, place = Runs(desk.settings.var), _place(path, desk.settings.workspace)
-    folder = runs.unfinished(place) if resume else None
-    planned = plan(path, desk, folder.run.overrides if folder else overrides)
+    folder = runs.unfinished(place) if resume and is_main() else None
+    planned = plan(path, desk, shared(folder.run.overrides if folder else overrides))
     if is_main() and not folder:
         folder = runs.start(planned.name, place, overrides, os.getpid())
     folder = runs.get(shared(folder.run.id if folder else ""))
@@ -76,32 +76,38 @@ def _place(path: Path, workspace: Path) -> str:
 def _ended(folder: RunFolder, error: BaseException) -> None:
     if isinstance(error, KeyboardInterrupt):
         folder.change(state="cancelled", message="Stopped by hand.")
-    elif isinstance(error, BotError) and not isinstance(error, Interrupted):
+    elif isinstance(error, Refused):
         folder.change(state="failed", message=str(error))
         shutil.rmtree(folder.checkpoints, ignore_errors=True)
     else:
-        folder.change(state="interrupted", message=str(error))
+        # What it has learnt is worth keeping, whatever stands in its way now.
+        lost = isinstance(error, BotError) and not folder.checkpoints.is_dir()
+        folder.change(state="failed" if lost else "interrupted", message=str(error))
 
 
 def _make(planned: Plan, desk: Rooms, folder: RunFolder, progress: Progress) -> TrainedVersion | None:
     """None in every process but the first, which alone judges and publishes."""
     started = time.perf_counter()
     if planned.recipe.method == "classifier":
+        if process_count() > 1:
+            raise DataError(f"{process_count()} processes cannot share a classifier's run.", "Start it in one.")
         from bot.training.classifier import train_classifier
 
         return train_classifier(planned.name, planned.path, planned.recipe, desk, progress)
     prepared = prepare(planned, desk, progress)
-    _check_unchanged(folder, prepared.inputs(desk))
-
+    from bot.engine.local.model import choose_device, choose_dtype
     from bot.training import adapter as adapters
     from bot.training.judge import SPREAD, Context, judge
     from bot.training.memory import check_fits
 
+    precision = shared(folder.run.inputs.get("dtype") or choose_dtype(desk.settings.dtype, choose_device())[0])
+    dtype = str(precision).removeprefix("torch.")
+    _check_unchanged(folder, prepared.inputs(desk) | {"dtype": dtype})
     recipe, material = planned.recipe, prepared.material
     model = adapters.attach(desk.base, recipe)
     progress.note(check_fits(model, material.training, recipe.batch_size))
-    ran = _run(model, prepared, desk, folder.checkpoints, progress)
-    spread = _spread(model, prepared, desk, progress)
+    ran = _run(model, prepared, dtype, folder.checkpoints, progress)
+    spread = _spread(model, prepared, desk, dtype, progress)
     if not is_main():
         return None
     judgement = judge(
@@ -136,21 +142,21 @@ def _check_unchanged(folder: RunFolder, inputs: dict[str, str]) -> None:
         return
     changed = sorted(name for name in {*before, *inputs} if before.get(name) != inputs.get(name))
     if changed:
-        raise Interrupted(
+        raise TrainingError(
             f"Run {folder.run.id} cannot go on: since it began, {', '.join(changed)} changed.",
             "Put that back, or begin anew without --resume.",
         )
 
 
-def _run(model: Any, prepared: Prepared, desk: Rooms, work: Path, progress: Progress) -> dict[str, float]:
+def _run(model: Any, prepared: Prepared, dtype: str, work: Path, progress: Progress) -> dict[str, float]:
     from bot.training import trainer
 
     material = prepared.material
     rows = [*material.training, *material.canaries]
-    return trainer.run(model, prepared.plan.recipe, rows, material.held_out, work, progress, desk.settings.dtype)
+    return trainer.run(model, prepared.plan.recipe, rows, material.held_out, work, progress, dtype)
 
 
-def _spread(model: Any, prepared: Prepared, desk: Rooms, progress: Progress) -> float | None:
+def _spread(model: Any, prepared: Prepared, desk: Rooms, dtype: str, progress: Progress) -> float | None:
     """Standard deviation of the held-out loss over the recipe's further seeds and its own; None where it has none."""
     from bot.training import adapter as adapters
     from bot.training.loss import held_out_loss
@@ -165,7 +171,8 @@ def _spread(model: Any, prepared: Prepared, desk: Rooms, progress: Progress) -> 
         other = adapters.attach(desk.base, reseeded)
         again = dataclasses.replace(prepared, plan=dataclasses.replace(prepared.plan, recipe=reseeded))
         with tempfile.TemporaryDirectory(dir=desk.settings.var) as work:
-            _run(other, again, desk, Path(shared(work)), Quiet())
+            _run(other, again, dtype, Path(shared(work)), Quiet())
+            shared(None)  # so that no process removes what another still reads
         losses.append(held_out_loss(other, rows, recipe.batch_size))
     progress.step(Step("reseeds", recipe.reseeds, recipe.reseeds))
     return statistics.stdev(losses)

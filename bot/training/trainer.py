@@ -19,8 +19,8 @@ from safetensors import SafetensorError
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
-from bot.engine.local.model import choose_device, choose_dtype
-from bot.errors import DataError, Interrupted, TrainingError
+from bot.engine.local.model import DTYPES, choose_device
+from bot.errors import DataError, Refused, TrainingError
 from bot.training.checkpoints import keep_only, newest, seal
 from bot.training.dataset import Row
 from bot.training.loss import collate, features, held_out_loss, supervised_loss
@@ -74,7 +74,7 @@ class _AdapterTrainer(Trainer):  # type: ignore[misc]
         total, tokens = supervised_loss(model, inputs)
         value = float(total.detach()) / tokens
         if not math.isfinite(value):
-            raise TrainingError(
+            raise Refused(
                 f"The loss became {value} at step {self.state.global_step + 1}.", "Train with a lower learning_rate."
             )
         before = self.running_loss if self.running_loss is not None else value
@@ -100,7 +100,7 @@ class _AdapterTrainer(Trainer):  # type: ignore[misc]
                 seal(folder, last=self.control.should_training_stop)
         except (OSError, RuntimeError, SafetensorError) as error:
             shutil.rmtree(folder, ignore_errors=True)
-            raise Interrupted(
+            raise TrainingError(
                 f"{folder.name} could not be written: {str(error).splitlines()[0]}.", "Make room, then go on with --resume."
             ) from None
         if self.args.should_save:
@@ -144,17 +144,16 @@ def run(
 ) -> dict[str, float]:
     """Train `model` in place and leave it at its best held-out loss → epochs run and tokens read.
 
-    `work` takes checkpoints; where it holds a complete one, training goes on from there. `dtype` "auto" computes in bfloat16
-    where a probe finds that faster; weights stay in float32. The same recipe, rows, seed, dtype and thread count give the
-    same weights, however often the run was broken off.
+    `work` takes checkpoints; where it holds a complete one, training goes on from there. `dtype`, float32 or bfloat16, is
+    what is computed in; weights stay in float32. The same recipe, rows, seed, dtype and number of threads and processes give
+    the same weights, however often the run was broken off.
     """
-    precision = shared(choose_dtype(dtype, choose_device())[0])
     with _quiet_resuming():
         watcher = _Watcher(progress)
         trainer = _AdapterTrainer(
             held_out,
             model=model,
-            args=_arguments(recipe, len(training), work, precision),
+            args=_arguments(recipe, len(training), work, DTYPES[dtype]),
             data_collator=collate,
             train_dataset=[features(row) for row in training],
             eval_dataset=[features(row) for row in held_out],
@@ -203,7 +202,7 @@ def _arguments(recipe: Recipe, rows: int, work: Path, dtype: torch.dtype) -> Tra
             f"batch_size is {recipe.batch_size}, which {processes} processes cannot share alike.", "Take a multiple of them."
         )
     steps = max(1, math.ceil(math.ceil(rows / recipe.batch_size) / recipe.evaluations))
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(work),
         num_train_epochs=recipe.epochs,
         per_device_train_batch_size=recipe.batch_size // processes,
@@ -212,7 +211,7 @@ def _arguments(recipe: Recipe, rows: int, work: Path, dtype: torch.dtype) -> Tra
         lr_scheduler_type="cosine",
         warmup_steps=recipe.warmup,
         weight_decay=recipe.weight_decay,
-        use_cpu=not torch.cuda.is_available(),
+        use_cpu=choose_device().type == "cpu",
         bf16=dtype == torch.bfloat16,
         seed=recipe.seed,
         eval_strategy="steps",
@@ -229,4 +228,10 @@ def _arguments(recipe: Recipe, rows: int, work: Path, dtype: torch.dtype) -> Tra
         dataloader_pin_memory=False,
         remove_unused_columns=False,
         ddp_find_unused_parameters=False,
+        # Of two forward passes in one process and one in another, no buffers may be told.
+        ddp_broadcast_buffers=False,
+        restore_callback_states_from_checkpoint=True,
     )
+    # Without a launcher one GPU is used; transformers would copy the model to all of them and cut batches up.
+    arguments._n_gpu = min(1, arguments.n_gpu)
+    return arguments

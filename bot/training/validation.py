@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bot.errors import DataError
+from bot.errors import DataError, TrainingError
 from bot.training.prepared import Prepared, plan, prepare
+from bot.training.processes import process_count
 from bot.training.progress import Progress, Quiet, Step
 from bot.training.recipe import Recipe
 from bot.training.rooms import Rooms
@@ -82,7 +83,7 @@ def search_settings(
         tried = recipe.model_copy(update=_proposed(trial, recipe))
         return _measured(tried, desk, training, held_out)[1]
 
-    study.optimize(loss, n_trials=trials)
+    study.optimize(loss, n_trials=trials, catch=(TrainingError,))
     progress.step(Step("trials", trials, trials))
     finished = sorted(
         (trial for trial in study.trials if trial.value is not None), key=lambda trial: float(trial.value or 0)
@@ -127,6 +128,8 @@ def _shown(parameters: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
 
 def _unaugmented(path: Path, desk: Rooms, overrides: Sequence[str], progress: Progress) -> Prepared:
     """Copies of a conversation would stand on both sides of a fold."""
+    if process_count() > 1:
+        raise DataError(f"{process_count()} processes cannot share folds or trials.", "Start it in one.")
     planned = plan(path, desk, overrides)
     bare = planned.recipe.model_copy(update={"augment": 0, "canaries": 0})
     return prepare(dataclasses.replace(planned, recipe=bare), desk, progress)
@@ -139,14 +142,16 @@ def _part(conversation: str, parts: int) -> int:
 
 def _measured(recipe: Recipe, desk: Rooms, training: list[Row], held_out: list[Row]) -> tuple[float, float]:
     """Held-out loss of base and adapter."""
+    from bot.engine.local.model import choose_device, choose_dtype
     from bot.training import adapter as adapters
     from bot.training import trainer
     from bot.training.loss import held_out_loss
 
     model = adapters.attach(desk.base, recipe)
+    dtype = str(choose_dtype(desk.settings.dtype, choose_device())[0]).removeprefix("torch.")
     desk.settings.var.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=desk.settings.var) as work:
-        trainer.run(model, recipe, training, held_out, Path(work), Quiet(), desk.settings.dtype)
+        trainer.run(model, recipe, training, held_out, Path(work), Quiet(), dtype)
     after = held_out_loss(model, held_out, recipe.batch_size)
     with model.disable_adapter():
         return held_out_loss(model, held_out, recipe.batch_size), after

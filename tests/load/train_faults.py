@@ -62,9 +62,10 @@ def resuming(bench: Bench) -> list[Row]:
     wanted = sha256_file(whole.parent / "v1" / WEIGHTS)
     chance = random.Random(1)
     kinds, equal, finished, recipe = Counter[str](), 0, 0, None
-    killed = 0
+    killed = runs = 0
     while killed < KILLS:
-        recipe = _recipe(bench, f"killed-{killed}")
+        runs += 1
+        recipe = _recipe(bench, f"killed-{runs}")
         resume: tuple[str, ...] = ()
         for _ in range(min(5, KILLS - killed)):
             process = _start(recipe, *resume)
@@ -85,7 +86,6 @@ def resuming(bench: Bench) -> list[Row]:
             resume = ("--resume",)
         finished += process.poll() == 0 or _start(recipe, "--resume").wait() == 0
         equal += sha256_file(recipe.parent / "v1" / WEIGHTS) == wanted
-    runs = -(-KILLS // 5)
     detail = {"runs": runs, **kinds}
     rows = [
         at_most("D2", f"runs, of {runs}, that did not end after {killed} SIGKILLs and --resume", runs - finished, 0, "runs"),
@@ -100,7 +100,7 @@ def _full_disk(bench: Bench, wanted: str) -> list[Row]:
     var = recipe.parents[2] / "var"
     var.mkdir(exist_ok=True)
     if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(var)], check=False).returncode:
-        return []
+        return [Row("D2", "a disk that is full while saving: nothing could be mounted", None, "runs", "≤ 0", None)]
     try:
         process = _start(recipe)
         _, errors = process.communicate()
@@ -128,7 +128,10 @@ def personal_data(_: Bench) -> list[Row]:
     rows = []
     for kind in SENTENCES:
         made = list(examples(kind, 1000, seed=7))
-        found = sum(value not in scrub([sentence], Counter())[0] for sentence, value in made)
+        # Whole: no piece of it of three signs or more stays.
+        pieces = [[p for p in re.split(r"\W+", value) if len(p) > 2] or [value] for _, value in made]
+        left = [scrub([sentence], Counter())[0] for sentence, _ in made]
+        found = sum(not any(p in text for p in own) for own, text in zip(pieces, left, strict=True))
         share = found / len(made)
         rows.append(Row("D7", f"{kind.lower()}: found of 1,000", round(share, 4), "share", "≥ 0.99", share >= 0.99))
     return rows

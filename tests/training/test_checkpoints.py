@@ -86,6 +86,19 @@ def test_a_run_that_was_stopped_early_stays_so(base: Base, tmp_path: Path) -> No
     assert same(weights(base, tmp_path, BreakOff(steps + 1), hot), stopped)
 
 
+def test_the_patience_that_was_used_up_stays_used_up(base: Base, tmp_path: Path) -> None:
+    hot = RECIPE.model_copy(update={"learning_rate": 0.9, "patience": 2, "epochs": 9})
+    stopped = weights(base, tmp_path / "whole", recipe=hot)
+    last = checkpoints.newest(tmp_path / "whole")
+    assert last
+    steps = json.loads((last.path / "trainer_state.json").read_text())["global_step"]
+    assert steps < 9 * 5
+    # The measurement before the last one was already without a gain.
+    with pytest.raises(Broken):
+        weights(base, tmp_path / "broken", BreakOff(steps), hot)
+    assert same(weights(base, tmp_path / "broken", BreakOff(steps + 1), hot), stopped)
+
+
 def test_one_cut_off_while_it_was_saved_does_not_count(base: Base, whole: dict[str, torch.Tensor], tmp_path: Path) -> None:
     with pytest.raises(Broken):
         weights(base, tmp_path, BreakOff(8))

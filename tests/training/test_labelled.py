@@ -63,6 +63,15 @@ def test_transcripts_of_other_formats_are_read_too_and_nobodys_data_is_kept(tmp_
     assert "a@example.org" in read_labelled(tmp_path, "intent", clean_personal_data=False).rows[0].text
 
 
+def test_nobodys_data_is_in_what_is_said_of_a_bad_row(tmp_path: Path) -> None:
+    messages = [{"role": "jane.doe@example.org", "content": "hi"}, {"role": "assistant", "content": "Yes."}]
+    (tmp_path / "bad.jsonl").write_text(json.dumps({"messages": messages}) + "\n")
+    write(tmp_path, {"turn": 0, "intent": "a"})
+    (bad,) = read_labelled(tmp_path, "intent").bad
+    assert "neither customer nor agent" in bad.reason
+    assert "jane.doe" not in bad.reason
+
+
 @pytest.mark.parametrize("column", ["label", "category", "sentiment"])
 def test_tables_are_read_too(tmp_path: Path, column: str) -> None:
     (tmp_path / "rows.csv").write_text(f'text,{column}\n"good, thanks",positive\n,negative\nbad,negative\nhm,\n')

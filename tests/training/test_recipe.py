@@ -64,7 +64,7 @@ def test_each_method_has_its_own_step_size_and_a_card_states_only_what_applies(t
     lora, soft = read_recipe(path), read_recipe(path, ["method=soft-prompt"])
     assert (lora.learning_rate, soft.learning_rate) == (0.003, 0.1)
     assert read_recipe(path, ["method=soft-prompt", "learning_rate=0.2"]).learning_rate == 0.2
-    assert lora.used().keys() - soft.used().keys() == {"targets", "rank", "alpha", "dropout"}
+    assert lora.used().keys() - soft.used().keys() == {"targets", "rank", "alpha", "rslora", "dropout"}
     assert soft.used().keys() - lora.used().keys() == {"virtual_tokens", "start"}
     path.write_text("prompt: support@1\nmethod: soft-prompt")
     assert read_recipe(path).learning_rate > Recipe(prompt="support@1", targets=["q_proj"]).learning_rate
@@ -80,7 +80,7 @@ def test_a_classifier_needs_no_prompt_and_targets_only_on_the_base(tmp_path: Pat
     with pytest.raises(DataError, match="targets names no layer"):
         read_recipe(path, ["backbone=base"])
     on_base = read_recipe(path, ["backbone=base", "targets=[q_proj]"])
-    assert on_base.used().keys() - on_encoder.used().keys() == {"targets", "rank", "alpha"}
+    assert on_base.used().keys() - on_encoder.used().keys() == {"targets", "rank", "alpha", "rslora"}
     assert "unfreeze" not in on_base.used()
     with pytest.raises(DataError, match="prompt names none"):
         read_recipe(path, ["method=lora", "targets=[q_proj]"])
@@ -92,3 +92,10 @@ def test_overrides_win_and_are_as_strict(recipe: Path) -> None:
     for bad in ("epochs", "=2", "epochs=many", "speed=2", "epochs=[1"):
         with pytest.raises(DataError):
             read_recipe(recipe, [bad])
+
+
+def test_an_override_is_one_key(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("prompt: support@1\ntargets: [q_proj]\n")
+    with pytest.raises(DataError, match="more than one override"):
+        read_recipe(path, ["epochs=2\nrank: 3"])

@@ -19,6 +19,7 @@ from bot.engine.local.model import load_tokenizer
 from bot.errors import AdapterError, DataError, NotFound, TrainingError
 from bot.files import sha256_file
 from bot.training import adapter as adapters
+from bot.training import memory
 from bot.training.facts import public_name
 from bot.training.material import gather
 from bot.training.model_card import model_card
@@ -200,11 +201,42 @@ def test_whatever_breaks_leaves_a_run_that_goes_on(
     assert nothing_but_versions(recipe, 1)
 
 
+def test_what_stands_in_a_resumed_runs_way_takes_nothing_from_it(
+    recipe: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, desk, ["epochs=3", "patience=3"], Stop())
+    kept = sorted(last_run(desk).checkpoints.iterdir())
+    assert kept
+    with monkeypatch.context() as patch:
+        patch.setattr(memory, "available", lambda _: 0)
+        with pytest.raises(TrainingError, match=r"0\.0 GiB are free"):
+            train(recipe, desk, resume=True)
+    assert (last_run(desk).run.state, sorted(last_run(desk).checkpoints.iterdir())) == ("interrupted", kept)
+    assert train(recipe, desk, resume=True)
+
+
+def test_a_run_that_would_not_fit_is_refused_with_what_would(
+    recipe: Path, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "needed", lambda *_: 8 * memory.GIB)
+    monkeypatch.setattr(memory, "available", lambda _: 3 * memory.GIB)
+    with pytest.raises(TrainingError, match=r"takes about 8\.0 GiB; 3\.0 GiB are free\. Set batch_size to 3, or lower"):
+        train(recipe, desk)
+    assert last_run(desk).run.state == "failed"
+
+
 class Stop(Ear):
+    """At the first step after a measurement, and so after a checkpoint."""
+
+    measured = 10**9
+
     def step(self, step: Step) -> None:
         super().step(step)
         if step.stage == "training" and step.held_out is not None:
-            raise KeyboardInterrupt
+            self.measured = min(self.measured, step.done)
+            if step.done > self.measured:
+                raise KeyboardInterrupt
 
 
 def test_a_run_that_is_stopped_goes_on_where_it_was(recipe: Path, desk: Desk) -> None:
@@ -212,10 +244,12 @@ def test_a_run_that_is_stopped_goes_on_where_it_was(recipe: Path, desk: Desk) ->
         train(recipe, desk, ["epochs=3", "patience=3", "evaluations=2"], Stop())
     folder = last_run(desk)
     assert (folder.run.state, folder.run.message) == ("cancelled", "Stopped by hand.")
+    assert len(list(folder.checkpoints.iterdir())) == 1
     assert nothing_but_versions(recipe, 0)
     whole = train(recipe, desk, ["epochs=3", "patience=3", "evaluations=2"])
     ear = Ear()
     resumed = train(recipe, desk, progress=ear, resume=True)
+    assert min(step.done for step in ear.steps if step.stage == "training") > 1
     assert whole
     assert resumed
     weights = "adapter_model.safetensors"
