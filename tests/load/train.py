@@ -45,7 +45,8 @@ def conversations(source: Path, out: Path) -> None:
             chat = json.loads(line)
             messages = [{"role": turn["role"].lower(), "content": turn["text"]} for turn in chat["turns"]]
             lines.append(json.dumps({"id": chat["id"], "messages": messages}, ensure_ascii=False))
-    lines.sort(key=lambda line: hashlib.sha256(json.loads(line)["id"].encode()).hexdigest())
+    # Not the hash that training splits by: the first ones would all be held out.
+    lines.sort(key=lambda line: hashlib.sha256(f"bench {json.loads(line)['id']}".encode()).hexdigest())
     out.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -124,14 +124,18 @@ def corrupt(_: Bench) -> list[Row]:
     return [at_most("D3", "corrupt adapters of 13 kinds not refused within 2 s with reason and remedy", count, 0, "tests")]
 
 
+def _gone(sentence: str, value: str) -> bool:
+    """Whether no piece of the value of three signs or more stays."""
+    left = re.sub(r"\[[A-Z]+_[0-9]+\]", "", scrub([sentence], Counter())[0])
+    around = sentence.replace(value, "")
+    return not any(len(piece) > 2 and piece in left and piece not in around for piece in re.split(r"\W+", value))
+
+
 def personal_data(_: Bench) -> list[Row]:
     rows = []
     for kind in SENTENCES:
         made = list(examples(kind, 1000, seed=7))
-        # Whole: no piece of it of three signs or more stays.
-        pieces = [[p for p in re.split(r"\W+", value) if len(p) > 2] or [value] for _, value in made]
-        left = [scrub([sentence], Counter())[0] for sentence, _ in made]
-        found = sum(not any(p in text for p in own) for own, text in zip(pieces, left, strict=True))
+        found = sum(_gone(sentence, value) for sentence, value in made)
         share = found / len(made)
         rows.append(Row("D7", f"{kind.lower()}: found of 1,000", round(share, 4), "share", "≥ 0.99", share >= 0.99))
     return rows
