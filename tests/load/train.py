@@ -16,7 +16,6 @@ import hashlib
 import json
 import os
 import platform
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -50,10 +49,10 @@ def conversations(source: Path, out: Path) -> None:
     out.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def head() -> dict[str, object]:
+def head(part: str) -> dict[str, object]:
     return {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": " ".join(["python", *sys.argv]),
+        "command": f"python -m tests.load.train --only {part}",
         "machine": f"{os.cpu_count()} cores, {platform.machine()}",
         "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
         "load_before": os.getloadavg()[0],
@@ -71,7 +70,7 @@ def main() -> None:
         conversations(options.data / "cucom_ecommerce.jsonl.gz", chats)
         for part in options.only:
             before = json.loads(options.out.read_text())["rows"] if options.out.exists() else []
-            told = head()
+            told = head(part)
             rows = [row.as_dict() | {"measured": told} for row in PARTS[part](Bench(Path(folder), chats))]
             kept = [row for row in before if row["id"] != part]
             report = told | {"rows": sorted([*kept, *rows], key=lambda row: row["id"])}
