@@ -21,7 +21,7 @@ from bot.types import Adapter, Method, content_hash
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
 HEAD = "base_model.model.score.weight"
-_METHODS: dict[Any, Method] = {"LORA": "lora", "PROMPT_TUNING": "soft-prompt"}
+METHODS: dict[Any, Method] = {"LORA": "lora", "PROMPT_TUNING": "soft-prompt"}
 _NOT_SERVED = {
     "use_dora": "DoRA",
     "modules_to_save": "modules to save",
@@ -70,11 +70,11 @@ def verify(name: str, version: int, folder: Path, base: Base, encoder: Base | No
 
 def _check_config(config: dict[str, Any], method: Method) -> None:
     kind, task = str(config.get("peft_type")), config.get("task_type")
-    if kind not in _METHODS:
+    if kind not in METHODS:
         raise AdapterError(
-            f"its method {kind!r} cannot serve replies; {' and '.join(_METHODS)} can.", "Train a LoRA or a soft prompt."
+            f"its method {kind!r} cannot serve replies; {' and '.join(METHODS)} can.", "Train a LoRA or a soft prompt."
         )
-    says = "classifier" if (kind, task) == ("LORA", "SEQ_CLS") else _METHODS[kind]
+    says = "classifier" if (kind, task) == ("LORA", "SEQ_CLS") else METHODS[kind]
     if says != method:
         raise AdapterError(f"its card says {method}, but {CONFIG} says {says}.", "Train it again.")
     for key, words in _NOT_SERVED.items():

@@ -6,8 +6,6 @@ folder.
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments, set_seed
 
-from bot.errors import TrainingError
 from bot.training.heads import Backbone
-from bot.training.progress import Progress, Step
+from bot.training.progress import Progress
 from bot.training.recipe import Recipe
+from bot.training.watched import WatchedTrainer, Watcher
 
 _EVALUATION_BATCH = 64
-_SMOOTHING = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +71,13 @@ def _logits(model: Any, batch: dict[str, Tensor]) -> Tensor:
     return logits
 
 
-class _ClassifierTrainer(Trainer):  # type: ignore[misc]
+class _ClassifierTrainer(WatchedTrainer):
     control: Any
     optimizer: Any
 
     def __init__(self, backbone: Backbone, recipe: Recipe, held_out: Sequence[Item], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._backbone, self._recipe, self._held_out = backbone, recipe, held_out
-        self.running_loss: float | None = None
-        self.tokens_read = 0
 
     def create_optimizer(self, model: Any = None) -> Any:
         if self.optimizer is None:
@@ -95,14 +90,7 @@ class _ClassifierTrainer(Trainer):  # type: ignore[misc]
         loss = torch.nn.functional.cross_entropy(
             logits, inputs["labels"].to(logits.device), label_smoothing=self._recipe.label_smoothing
         )
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"The loss became {value} at step {self.state.global_step + 1}.", "Train with a lower learning_rate."
-            )
-        before = self.running_loss if self.running_loss is not None else value
-        self.running_loss = _SMOOTHING * before + (1 - _SMOOTHING) * value
-        self.tokens_read += int(inputs["attention_mask"].sum())
+        self.keep_loss(float(loss.detach()))
         return loss
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
@@ -114,30 +102,15 @@ class _ClassifierTrainer(Trainer):  # type: ignore[misc]
         return metrics
 
 
-class _Watcher(TrainerCallback):  # type: ignore[misc]
-    """Thaws layers as epochs begin, and tells how far the run is."""
+class _Thawing(Watcher):
+    """Thaws layers as epochs begin."""
 
     def __init__(self, backbone: Backbone, progress: Progress) -> None:
-        self._backbone, self._progress = backbone, progress
-        self._held_out: float | None = None
-        self._start = time.perf_counter()
-        self.trainer: _ClassifierTrainer | None = None
-
-    def _tell(self, state: Any) -> None:
-        assert self.trainer is not None
-        rate = self.trainer.tokens_read / max(time.perf_counter() - self._start, 1e-9)
-        step = Step("training", state.global_step, state.max_steps, self.trainer.running_loss, self._held_out, rate)
-        self._progress.step(step)
+        super().__init__(progress)
+        self._backbone = backbone
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._backbone.thaw(round(state.epoch or 0))
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._tell(state)
-
-    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any) -> None:
-        self._held_out = metrics["eval_loss"]
-        self._tell(state)
 
 
 def run(
@@ -152,7 +125,7 @@ def run(
     backbone.begin((batch for _, batch in batches(training, backbone.pad)))
     # Before the Trainer looks for something to train.
     backbone.thaw(0)
-    watcher = _Watcher(backbone, progress)
+    watcher = _Thawing(backbone, progress)
     trainer = _ClassifierTrainer(
         backbone,
         recipe,
@@ -168,7 +141,7 @@ def run(
     trainer.remove_callback(PrinterCallback)
     trainer.train()
     backbone.model.cpu()
-    return {"epochs": float(trainer.state.epoch or 0), "tokens": float(trainer.tokens_read)}
+    return {"epochs": float(trainer.state.epoch or 0), "tokens": float(trainer.state.num_input_tokens_seen)}
 
 
 def _collator(pad: int) -> Callable[[list[dict[str, Any]]], dict[str, Tensor]]:
@@ -194,6 +167,7 @@ def _arguments(recipe: Recipe, work: Path) -> TrainingArguments:
         load_best_model_at_end=True,
         metric_for_best_model="eval_loss",
         greater_is_better=False,
+        include_num_input_tokens_seen="non_padding",
         logging_strategy="no",
         report_to="none",
         disable_tqdm=True,

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.adapters.card import Card, write_card
-from bot.adapters.verify import CONFIG, WEIGHTS, verify
+from bot.adapters.verify import CONFIG, METHODS, WEIGHTS, verify
 from bot.base import Base
 from bot.errors import AdapterError, BotError, NotFound
 from bot.files import read_json, sha256_file
@@ -26,9 +26,8 @@ from bot.refs import check_name
 from bot.training.facts import public_name
 from bot.training.gates import effect_gate, refuse_failed
 from bot.training.version import README, publish
-from bot.types import Adapter, Method
+from bot.types import Adapter
 
-_METHODS: dict[Any, Method] = {"LORA": "lora", "PROMPT_TUNING": "soft-prompt"}
 _MAX_CONFIG = 1_000_000
 _MAX_README = 64_000
 _PATTERNS = [CONFIG, WEIGHTS, README]
@@ -130,7 +129,7 @@ def _write(folder: Path, config: dict[str, Any], base: Base) -> None:
 
 def _draft(name: str, origin: str, base: Base, config: dict[str, Any]) -> Card:
     kind = config.get("peft_type")
-    method = _METHODS.get(kind) if isinstance(kind, str) else None
+    method = METHODS.get(kind) if isinstance(kind, str) else None
     if method is None or config.get("task_type") == "SEQ_CLS":
         raise AdapterError(
             f"its method {str(kind)[:40]!r} for {str(config.get('task_type'))[:40]} writes no replies that can be served.",

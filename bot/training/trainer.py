@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,19 +15,18 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from bot.engine.local.model import DTYPES, choose_device
-from bot.errors import DataError, Refused, TrainingError
+from bot.errors import DataError, TrainingError
 from bot.training.checkpoints import keep_only, newest, seal
 from bot.training.dataset import Row
 from bot.training.loss import collate, features, held_out_loss, supervised_loss
 from bot.training.processes import is_main, process_count, shared
-from bot.training.progress import Progress, Step
+from bot.training.progress import Progress
 from bot.training.recipe import Recipe
-
-_SMOOTHING = 0.9
+from bot.training.watched import WatchedTrainer, Watcher
 
 
 class _ByLength(torch.utils.data.Sampler[int]):
@@ -52,8 +50,8 @@ class _ByLength(torch.utils.data.Sampler[int]):
         return iter(get_length_grouped_indices(self._lengths, self._batch_size, generator=chance))
 
 
-class _AdapterTrainer(Trainer):  # type: ignore[misc]
-    """Keeps the running loss for whoever watches, and seals its checkpoints."""
+class _AdapterTrainer(WatchedTrainer):
+    """Seals its checkpoints."""
 
     control: Any
 
@@ -62,7 +60,6 @@ class _AdapterTrainer(Trainer):  # type: ignore[misc]
         self._held_out = held_out
         # Has the Trainer count the supervised tokens of a step over all processes, and leave their mean to compute_loss.
         self.model_accepts_loss_kwargs = True
-        self.running_loss: float | None = None
 
     def _get_train_sampler(self, train_dataset: Any = None) -> _ByLength:
         lengths = [len(row["input_ids"]) for row in self.train_dataset]
@@ -72,13 +69,7 @@ class _AdapterTrainer(Trainer):  # type: ignore[misc]
         self, model: Any, inputs: dict[str, torch.Tensor], *_: Any, num_items_in_batch: Any = None, **__: Any
     ) -> torch.Tensor:
         total, tokens = supervised_loss(model, inputs)
-        value = float(total.detach()) / tokens
-        if not math.isfinite(value):
-            raise Refused(
-                f"The loss became {value} at step {self.state.global_step + 1}.", "Train with a lower learning_rate."
-            )
-        before = self.running_loss if self.running_loss is not None else value
-        self.running_loss = _SMOOTHING * before + (1 - _SMOOTHING) * value
+        self.keep_loss(float(total.detach()) / tokens)
         # Gradients are averaged over processes, so each one's part of the mean counts as many times.
         loss: torch.Tensor = total / num_items_in_batch * self.accelerator.num_processes
         return loss
@@ -107,32 +98,6 @@ class _AdapterTrainer(Trainer):  # type: ignore[misc]
             keep_only(root, [folder, Path(self.state.best_model_checkpoint or folder)])
 
 
-class _Watcher(TrainerCallback):  # type: ignore[misc]
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._held_out: float | None = None
-        self._start: tuple[float, int] | None = None
-        self.trainer: _AdapterTrainer | None = None
-
-    def _tell(self, state: Any) -> None:
-        assert self.trainer is not None
-        assert self._start is not None
-        start, before = self._start
-        rate = (state.num_input_tokens_seen - before) / max(time.perf_counter() - start, 1e-9)
-        step = Step("training", state.global_step, state.max_steps, self.trainer.running_loss, self._held_out, rate)
-        self._progress.step(step)
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._start = self._start or (time.perf_counter(), state.num_input_tokens_seen)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._tell(state)
-
-    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **_: Any) -> None:
-        self._held_out = metrics["eval_loss"]
-        self._tell(state)
-
-
 def run(
     model: Any,
     recipe: Recipe,
@@ -149,7 +114,7 @@ def run(
     the same weights, however often the run was broken off.
     """
     with _quiet_resuming():
-        watcher = _Watcher(progress)
+        watcher = Watcher(progress)
         trainer = _AdapterTrainer(
             held_out,
             model=model,

@@ -27,7 +27,6 @@ from bot.bench.shape import describe
 from bot.cli import main
 from bot.errors import AdapterError
 from tests.adapters.test_verify import bit_flip, edit_config, edit_weights, missing_layer, not_a_number, symlink, truncated
-from tests.conftest import make_adapter
 
 
 def more_layers(folder: Path) -> None:
@@ -90,11 +89,6 @@ KINDS = {
         lambda f: edit_config(f, target_modules=r".*layers\.0\..*"), True, "is the pattern", "as a list"
     ),
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def good(tiny_base: Base, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_adapter(tiny_base, tmp_path_factory.mktemp("adapters") / "returns" / "v1", seed=1)
 
 
 @pytest.fixture

@@ -20,12 +20,7 @@ from bot.bench.shape import describe
 from bot.errors import AdapterError, NotFound
 from bot.limits import check_mix
 from bot.types import Adapter, Mix
-from tests.conftest import make_adapter, make_soft_prompt
-
-
-@pytest.fixture(scope="module")
-def good(tiny_base: Base, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_adapter(tiny_base, tmp_path_factory.mktemp("adapters") / "returns" / "v1", seed=1)
+from tests.conftest import make_soft_prompt
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Several processes give what one gives, and only the first one saves."""
+"""Several processes give what one gives."""
 
 from __future__ import annotations
 

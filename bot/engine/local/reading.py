@@ -6,6 +6,7 @@ Making a `Reading` may read files, so it is not for the model's thread; `read` i
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -22,7 +23,7 @@ from bot.errors import EngineError, InvalidMessage
 from bot.types import Adapter, Message, Mix
 
 
-class Reading:
+class Reading(ABC):
     """`ids` under a mix, after a soft prompt where there is one."""
 
     def __init__(self, model: Model, ids: Sequence[int], factors: Factors | None, virtual: Tensor | None = None) -> None:
@@ -42,9 +43,9 @@ class Reading:
         self._filled = end
         return end == self._end
 
+    @abstractmethod
     def _take(self, inputs: Mapping[str, Tensor], window: Window, added: Adders | None) -> None:
         """Run the model over a chunk, the window's, and keep what is wanted of it."""
-        raise NotImplementedError
 
 
 class Scoring(Reading):
