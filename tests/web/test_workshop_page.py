@@ -14,6 +14,7 @@ import pytest
 from bot.desk import Desk
 from bot.training.runs import RunFolder, Runs
 from bot.web.pages.workshop import TITLE, WorkshopTab
+from tests.conftest import asked_by
 
 BROWSER = asked_by()
 NOBODY = 2**22 + 1
