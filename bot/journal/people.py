@@ -60,8 +60,8 @@ class People:
 
     def all(self) -> list[Account]:
         """By name."""
-        keys = select(Token.user, func.count().label("keys")).where(Token.expires.is_(None)).group_by(Token.user).subquery()
-        found = select(User, func.coalesce(keys.c.keys, 0)).outerjoin(keys, keys.c.user == User.name).order_by(User.name)
+        keys = select(Token.user, func.count().label("held")).where(Token.expires.is_(None)).group_by(Token.user).subquery()
+        found = select(User, func.coalesce(keys.c.held, 0)).outerjoin(keys, keys.c.user == User.name).order_by(User.name)
         with self._session() as session:
             return [Account(user.name, user.role, user.at, count) for user, count in session.execute(found)]
 
