@@ -17,6 +17,7 @@ import typer
 from bot import engineering
 from bot.commands import AsJson, BaseName, EngineName, Workspace, open_desk, put, say, table
 from bot.errors import BotError
+from bot.users import users_app
 
 if TYPE_CHECKING:
     from bot.desk import Desk
@@ -26,6 +27,7 @@ prompts_app = typer.Typer(no_args_is_help=True, help="The versioned prompt libra
 knowledge_app = typer.Typer(no_args_is_help=True, help="Articles and their index.")
 app.add_typer(prompts_app, name="prompts")
 app.add_typer(knowledge_app, name="knowledge")
+app.add_typer(users_app, name="users")
 
 app.command()(engineering.train)
 app.add_typer(engineering.adapters_app, name="adapters")
@@ -52,7 +54,11 @@ def serve(
         put(f"Customers   {address}/")
         put(f"Staff       {address}/desk")
         put(f"API         {address}/v1   (model: {desk.base.name}, agent, or an adapter)")
-        say("Open to everybody on this machine, and to nobody else. Ctrl-C stops it.")
+        accounts = desk.people.all()
+        if accounts:
+            say(f"{len(accounts)} users may sign in at {address}/login. Ctrl-C stops it.")
+        else:
+            say("Open to everybody on this machine, and to nobody else. Ctrl-C stops it.")
 
     from bot.web.app import serve as run
 

@@ -13,6 +13,7 @@ from bot.adapters.catalog import AdapterCatalog
 from bot.base import Base, open_base, open_encoder
 from bot.errors import SettingsError
 from bot.journal.journal import Journal
+from bot.journal.people import People
 from bot.prompts.library import PromptLibrary
 from bot.settings import Settings
 from bot.types import Embedder, Engine
@@ -56,6 +57,10 @@ class Desk:
         library = PromptLibrary(self.settings.workspace / "prompts", journal)
         journal.seed_labels(library.seed_labels)
         return journal
+
+    @property
+    def people(self) -> People:
+        return self.journal.people
 
     @cached_property
     def prompts(self) -> PromptLibrary:

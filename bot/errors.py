@@ -100,6 +100,13 @@ class Conflict(BotError):
     code = "conflict"
 
 
+class Unauthorized(BotError):
+    """Nobody is signed in."""
+
+    status = 401
+    code = "unauthorized"
+
+
 class Forbidden(BotError):
     status = 403
     code = "forbidden"

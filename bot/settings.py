@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     passages: int = Field(3, ge=1, le=20, description="Passages a reply may rest on")
     threshold: float = Field(0.38, ge=-1, le=1, description="Cosine below which a passage counts as not relevant")
     host: str = Field("127.0.0.1", description="Address to serve on")
+    visitors: bool = Field(False, description="Whether people who have not signed in may chat as customers")
     port: int = Field(7860, ge=0, le=65535, description="Port to serve on; 0 takes a free one")
     agent: AgentSpec = Field(AgentSpec("", "support@production", "larkmoor"), description="The agent that customers meet")
 

@@ -19,6 +19,9 @@ ROLE_OF: dict[str, Role] = {"system": "system", "human": "user", "ai": "assistan
 """LangChain's word for who speaks → ours."""
 Method = Literal["lora", "soft-prompt", "classifier"]
 FinishReason = Literal["stop", "length", "deadline", "cancelled", "error"]
+PersonRole = Literal["customer", "operator", "lead", "engineer"]
+ROLES: tuple[PersonRole, ...] = ("customer", "operator", "lead", "engineer")
+"""What people may be; each may do what those before it may."""
 
 
 def content_hash(*parts: str | bytes) -> str:

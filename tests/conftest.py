@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import hypothesis
@@ -23,6 +24,8 @@ from bot.engine.scripted import ScriptedEngine
 from bot.knowledge.store import MemoryStore
 from bot.settings import Settings, load
 from bot.skeleton import SOURCE
+from bot.types import content_hash
+from bot.web.auth import Person, new_token
 
 ROOT = Path(__file__).parents[1]
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -46,6 +49,12 @@ class WordEmbedder:
 
     def close(self) -> None:
         pass
+
+
+def asked_by(role: Any = "engineer", id: str = "") -> Any:
+    """What a page's handler is handed as its request: of a person with that role, a new one where no id is given."""
+    person = Person(id or content_hash(new_token())[:32], role)
+    return SimpleNamespace(state=SimpleNamespace(person=person))
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ LAYERS = [
     {"bench"},
     {"doctor"},
     {"commands"},
-    {"engineering"},
+    {"engineering", "users"},
     {"cli"},
     {"__main__"},
 ]

@@ -72,6 +72,20 @@ def test_bad_input_is_one_line_and_exit_code_1(words: list[str], stdin: bytes, s
     assert error.count("\n") == 1, error
 
 
+def test_users_are_added_listed_and_removed(workspace: Path) -> None:
+    added = bot("users", "add", "mika", "--role", "lead", workspace=workspace, stdin=b"four plain words here\n")
+    assert added.returncode == 0, added.stderr
+    assert b"everybody signs in" in added.stderr
+    key = bot("users", "key", "mika", workspace=workspace).stdout.decode().strip()
+    assert key.startswith("sb-")
+    listed = json.loads(bot("users", "list", "--json", workspace=workspace).stdout)
+    assert [(row["user"], row["role"], row["api keys"]) for row in listed] == [("mika", "lead", 1)]
+    short = bot("users", "password", "mika", workspace=workspace, stdin=b"short\n")
+    assert (short.returncode, b"5 characters" in short.stderr) == (1, True)
+    removed = bot("users", "remove", "mika", workspace=workspace)
+    assert b"No users are left" in removed.stderr
+
+
 def test_init_makes_a_workspace_that_works_and_never_overwrites(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     assert bot("init", str(folder)).returncode == 0

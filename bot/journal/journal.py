@@ -16,6 +16,7 @@ from sqlalchemy.orm import sessionmaker
 from bot.errors import Conflict, JournalError, NotFound
 from bot.journal.database import open_database
 from bot.journal.models import Conversation, Label, TurnRecord, Vote, now
+from bot.journal.people import People
 from bot.types import FinishReason, Message, Mix, Passage, Usage
 
 CHOICES = ("left", "right", "tie")
@@ -52,6 +53,7 @@ class Journal:
     def __init__(self, url: str) -> None:
         self._engine = open_database(url)
         self._session = sessionmaker(self._engine, expire_on_commit=False)
+        self.people = People(self._session)
 
     @property
     def address(self) -> str:

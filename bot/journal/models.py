@@ -85,3 +85,26 @@ class Label(Base):
     hash: Mapped[str] = mapped_column(String(64))
     at: Mapped[datetime.datetime] = mapped_column(default=now)
     who: Mapped[str] = mapped_column(String(64))
+
+
+class User(Base):
+    """Who may sign in. `password` is an Argon2 hash with its salt and cost."""
+
+    __tablename__ = "users"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    role: Mapped[str] = mapped_column(String(16))
+    password: Mapped[str] = mapped_column(String(256))
+    at: Mapped[datetime.datetime] = mapped_column(default=now)
+
+
+class Token(Base):
+    """What a user shows in place of the password: a session's cookie (`expires` is set) or an API key (it is not). Only the
+    hash is kept: it was drawn at random, so nothing slower is needed."""
+
+    __tablename__ = "tokens"
+
+    hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user: Mapped[str] = mapped_column(ForeignKey("users.name", ondelete="CASCADE"), index=True)
+    at: Mapped[datetime.datetime] = mapped_column(default=now)
+    expires: Mapped[datetime.datetime | None] = mapped_column(default=None)

@@ -18,8 +18,9 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from bot.desk import Desk
 from bot.errors import BotError, InvalidMessage, Overloaded, SettingsError, faults
 from bot.web.api import routes, unexpected
-from bot.web.auth import check_address
+from bot.web.auth import Doorkeeper, check_address, is_loopback
 from bot.web.guard import Guard
+from bot.web.sign_in import sign_in_routes
 from bot.web.wire import error_body
 
 if TYPE_CHECKING:
@@ -41,14 +42,17 @@ def create_app(desk: Desk) -> FastAPI:
 
     app = FastAPI(title="Switchboard", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.include_router(routes(desk))
+    app.include_router(sign_in_routes(desk))
     _translate_errors(app)
     # Late, so that the API can be built and tested where gradio is not wanted.
     from bot.web.pages.mount import mount
 
     mount(app, desk)
-    app.add_middleware(Guard)
-    # Another site cannot reach a loopback server by pointing its own name at 127.0.0.1.
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOCAL_HOSTS, desk.settings.host])
+    app.add_middleware(Guard, door=Doorkeeper(desk.people, desk.settings))
+    if is_loopback(desk.settings.host):
+        # Another site cannot reach a loopback server by pointing its own name at 127.0.0.1. Elsewhere people sign in, and
+        # their cookie goes to no other name.
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOCAL_HOSTS, desk.settings.host])
     return app
 
 
@@ -97,7 +101,7 @@ def listen(host: str, port: int) -> socket.socket:
 def serve(desk: Desk, announce: Callable[[str], None]) -> None:
     """Serve until interrupted. `announce` gets the address once it answers."""
     host = desk.settings.host
-    check_address(host)
+    check_address(host, desk.people)
     listening = listen(host, desk.settings.port)
 
     async def run() -> None:

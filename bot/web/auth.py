@@ -1,7 +1,9 @@
 """Who is asking, and may they? One decision for the API's routes and the pages' handlers.
 
-On loopback the desk is open: whoever reaches it is an engineer, told apart only by a random cookie so that
-conversations stay with the browser that began them. Any other address is refused until there are users.
+Once there are users, a person is who signed in (cookie) or whose API key a program shows; everybody else is anonymous,
+and may chat as a customer only where the setting `visitors` says so. Without users the desk is open on loopback: whoever
+reaches it is an engineer, told apart by a random cookie so that conversations stay with the browser that began them; any
+other address is refused.
 """
 
 from __future__ import annotations
@@ -12,50 +14,132 @@ import secrets
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from bot.errors import Forbidden, SettingsError
-from bot.types import content_hash
+from starlette.requests import Request
 
-PersonRole = Literal["customer", "operator", "lead", "engineer"]
-RANKS: tuple[PersonRole, ...] = ("customer", "operator", "lead", "engineer")
+from bot.errors import Forbidden, SettingsError, Unauthorized
+from bot.journal.people import People
+from bot.settings import Settings
+from bot.types import ROLES, PersonRole, content_hash
+
+Rank = PersonRole | Literal["anonymous"]
+RANKS: tuple[Rank, ...] = ("anonymous", *ROLES)
 COOKIE = "switchboard"
+PATHS: dict[str, Rank] = {
+    "/health": "anonymous",
+    "/login": "anonymous",
+    "/logout": "anonymous",
+    "/v1": "customer",
+    "/metrics": "operator",
+    "/desk": "operator",
+    "/": "customer",
+}
+"""Who may open what lies at and below a path; the longest one that fits counts. What happens there may take more."""
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{22,64}")
+_BEARER = re.compile(r"Bearer\s+(\S+)", re.I)
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """`id` owns conversations; it is a hash, so that the database does not hold what a browser shows. A role includes
-    all that stand before it in RANKS."""
+    """`id` owns conversations; it is a hash, so that the database does not hold what a browser shows. `name` is a user's.
+    A role includes all that stand before it in RANKS."""
 
     id: str
-    role: PersonRole
+    role: Rank
+    name: str = ""
+
+    @property
+    def who(self) -> str:
+        """As records name them."""
+        return self.name or self.id
 
 
-def new_token() -> str:
-    return secrets.token_urlsafe(24)
+NOBODY = Person("", "anonymous")
 
 
-def check_address(host: str) -> None:
-    """Raises SettingsError for an address that others can reach."""
+class Doorkeeper:
+    """Tells persons apart by the users of one desk."""
+
+    def __init__(self, people: People, settings: Settings) -> None:
+        self._people, self._visitors = people, settings.visitors
+        self._loopback = is_loopback(settings.host)
+
+    def person(self, request: Request) -> Person:
+        """Asks the database: not for the event loop."""
+        if bearer := _BEARER.fullmatch(request.headers.get("authorization", "")):
+            account = self._people.by_key(bearer[1])
+            # A program on this machine may show any key while nobody has one: OpenAI's clients insist on sending some.
+            if account or not self._open():
+                return Person(_owner(account.name), account.role, account.name) if account else NOBODY
+        token = token_of(request)
+        if token and (account := self._people.by_session(token)):
+            return Person(_owner(account.name), account.role, account.name)
+        browser = content_hash(token)[:32] if token else ""
+        if self._open():
+            return Person(browser, "engineer")
+        return Person(browser, "customer" if self._visitors else "anonymous")
+
+    def _open(self) -> bool:
+        return self._loopback and not self._people.any()
+
+
+def is_loopback(host: str) -> bool:
     try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
-        loopback = False
-    if not loopback:
+        return False
+
+
+def check_address(host: str, people: People) -> None:
+    """Raises SettingsError for an address that others can reach while there are no users."""
+    if not is_loopback(host) and not people.any():
         raise SettingsError(
             f"Serving on {host} needs users, and there are none: anybody on the network could read every conversation.",
-            "Serve on 127.0.0.1, behind a proxy that signs people in.",
+            "Add one with: bot users add NAME --role engineer. Or serve on 127.0.0.1.",
         )
 
 
+def new_token() -> str:
+    """What tells a browser that has not signed in from others."""
+    return secrets.token_urlsafe(24)
+
+
+def role_of_path(path: str) -> Rank:
+    """The least role that may open `path`."""
+    while path not in PATHS:
+        path = path.rpartition("/")[0] or "/"
+    return PATHS[path]
+
+
 def person_of(request: Any) -> Person:
-    """The person behind a Starlette or Gradio request."""
-    token = request.cookies.get(COOKIE, "") if request is not None else ""
-    return Person(content_hash(token)[:32] if _TOKEN.fullmatch(token) else "", "engineer")
+    """The person behind a Starlette or Gradio request, as the guard at the server's door found; nobody where there is no
+    request."""
+    # Gradio wraps the request it got.
+    inner = getattr(request, "request", request)
+    found = getattr(getattr(inner, "state", None), "person", None)
+    return found if isinstance(found, Person) else NOBODY
 
 
-def require(request: Any, role: PersonRole) -> Person:
-    """The person, or Forbidden where the role does not include `role`. Every handler calls this itself."""
-    person = person_of(request)
-    if RANKS.index(person.role) < RANKS.index(role):
-        raise Forbidden(f"This takes the role {role}; yours is {person.role}.", "Ask an engineer for it.")
-    return person
+def require(request: Any, role: Rank) -> Person:
+    """The person, or an error where the role does not include `role`: Unauthorized for who is not signed in, else
+    Forbidden. Every handler calls this itself."""
+    return check_role(person_of(request), role)
+
+
+def check_role(person: Person, role: Rank) -> Person:
+    if RANKS.index(person.role) >= RANKS.index(role):
+        return person
+    if person.role == "anonymous":
+        raise Unauthorized(
+            f"This takes the role {role}, and nobody is signed in.", "Sign in at /login; a program shows an API key."
+        )
+    raise Forbidden(f"This takes the role {role}; yours is {person.role}.", "Ask an engineer for it.")
+
+
+def token_of(request: Request) -> str:
+    """What the request's cookie holds; "" where it cannot be one of ours."""
+    token = request.cookies.get(COOKIE, "")
+    return token if _TOKEN.fullmatch(token) else ""
+
+
+def _owner(name: str) -> str:
+    return content_hash("user", name)[:32]

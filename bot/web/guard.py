@@ -1,32 +1,86 @@
-"""What every HTTP request passes first: the limit on its body, and the cookie that tells browsers apart.
+"""What every HTTP request passes first: who is it, may they be here, does another site send it, is its body too large. And
+the cookie that tells browsers apart.
 
-Plain ASGI, so that streams and disconnects go through untouched.
+Plain ASGI, so that streams and disconnects go through untouched. Handlers behind it ask for the roles that they take
+themselves (`auth.require`); here the path alone decides, so that nothing lies open that a page or library adds.
 """
 
 from __future__ import annotations
 
+import asyncio
+from urllib.parse import quote, urlsplit
+
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bot.errors import BotError, Forbidden, Unauthorized
 from bot.limits import MAX_BODY
-from bot.web.auth import COOKIE, new_token, person_of
+from bot.web.auth import COOKIE, Doorkeeper, check_role, new_token, role_of_path
+from bot.web.wire import error_body
 
 YEAR = 365 * 24 * 3600
+_HARMLESS = ("GET", "HEAD", "OPTIONS")
 
 
 class Guard:
     """ASGI middleware."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, door: Doorkeeper) -> None:
+        self._app, self._door = app, door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        await self._app(scope, _limited(Request(scope), receive), _with_cookie(scope, send))
+        if scope["type"] != "http":
+            # No page of ours opens a websocket.
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        request = Request(scope)
+        person = await asyncio.to_thread(self._door.person, request)
+        try:
+            check_role(person, role_of_path(scope["path"]))
+            _check_origin(request)
+        except BotError as error:
+            await _refusal(request, error)(scope, receive, send)
+            return
+        # Conversations need somebody to belong to: this very request carries the new browser's cookie already.
+        if not person.id and person.role != "anonymous" and not scope["path"].startswith("/v1/"):
+            token = new_token()
+            _put_cookie(scope, token)
+            person = await asyncio.to_thread(self._door.person, Request(scope))
+            send = _with_cookie(send, session_cookie(token, request, YEAR))
+        scope.setdefault("state", {})["person"] = person
+        await self._app(scope, _limited(request, receive), send)
+
+
+def session_cookie(token: str, request: Request, seconds: int) -> str:
+    """The value of a Set-Cookie header; `seconds` 0 takes it away."""
+    secure = "; Secure" if request.url.scheme == "https" else ""
+    return f"{COOKIE}={token}; Max-Age={seconds}; Path=/; HttpOnly; SameSite=Lax{secure}"
+
+
+def _check_origin(request: Request) -> None:
+    """Raises Forbidden where a page of another site sends a request that changes something, with this person's cookie."""
+    if request.method in _HARMLESS:
+        return
+    # Browsers tell this themselves; older ones name the page's origin.
+    site = request.headers.get("sec-fetch-site", "")
+    origin = urlsplit(request.headers.get("origin", "")).netloc
+    if site not in ("same-origin", "none") if site else origin not in ("", request.headers.get("host")):
+        raise Forbidden("A page of another site sent this request.", "Do it on the desk's own pages.")
+
+
+def _refusal(request: Request, error: BotError) -> Response:
+    """A person who opens a page is led to the sign-in; everybody else is told in JSON."""
+    if isinstance(error, Unauthorized) and request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+        wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        return RedirectResponse(f"/login?next={quote(wanted)}", 303)
+    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthorized) else {}
+    return JSONResponse(error_body(error), error.status, headers)
 
 
 def _limited(request: Request, receive: Receive) -> Receive:
@@ -46,18 +100,15 @@ def _limited(request: Request, receive: Receive) -> Receive:
     return limited
 
 
-def _with_cookie(scope: Scope, send: Send) -> Send:
-    """A new browser gets its cookie with the reply, and this very request carries it already."""
-    if person_of(Request(scope)).id or scope["path"].startswith("/v1/"):
-        return send
-    token = new_token()
+def _put_cookie(scope: Scope, token: str) -> None:
     headers = MutableHeaders(scope=scope)
     kept = headers.get("cookie", "")
     headers["cookie"] = f"{kept}; {COOKIE}={token}" if kept else f"{COOKIE}={token}"
 
+
+def _with_cookie(send: Send, cookie: str) -> Send:
     async def with_cookie(message: Message) -> None:
         if message["type"] == "http.response.start":
-            cookie = f"{COOKIE}={token}; Max-Age={YEAR}; Path=/; HttpOnly; SameSite=Lax"
             MutableHeaders(scope=message).append("set-cookie", cookie)
         await send(message)
 

@@ -13,14 +13,11 @@ from hypothesis import strategies as st
 from bot.desk import Desk
 from bot.engine.scripted import ScriptedEngine
 from bot.types import AgentSpec
-from bot.web.auth import COOKIE, new_token
+from bot.web.auth import Person
 from bot.web.pages.customer import CustomerPage
 from bot.web.pages.html import escape, reply_markdown, said
 from bot.web.pages.inspector import inspect_turn
-
-
-def browser() -> Any:
-    return SimpleNamespace(cookies={COOKIE: new_token()})
+from tests.conftest import asked_by
 
 
 @pytest.fixture
@@ -44,7 +41,7 @@ def contents(chat: list[dict[str, Any]]) -> str:
 
 
 async def test_nobody_sees_another_browsers_conversation(page: CustomerPage) -> None:
-    mine, theirs = browser(), browser()
+    mine, theirs = asked_by(), asked_by()
     first = await last(page.send(mine, "my secret card is 1234", ""))
     conversation = first[page.conversation]
     assert "1234" in str(first[page.chat])
@@ -60,19 +57,19 @@ async def test_nobody_sees_another_browsers_conversation(page: CustomerPage) -> 
 
 
 async def test_a_refused_message_is_back_in_the_box(page: CustomerPage) -> None:
-    refused = await last(page.send(browser(), "x" * 100_000, ""))
+    refused = await last(page.send(asked_by(), "x" * 100_000, ""))
     assert refused[page.box] == "x" * 100_000
     assert "100,000" in str(refused[page.notice])
 
 
 async def test_a_browser_without_its_cookie_is_told(page: CustomerPage) -> None:
-    refused = await last(page.send(SimpleNamespace(cookies={}), "hello", ""))
+    refused = await last(page.send(SimpleNamespace(state=SimpleNamespace(person=Person("", "customer"))), "hello", ""))
     assert "cookie" in str(refused[page.notice])
     assert refused[page.box] == "hello"
 
 
 async def test_history_reaches_the_agent_from_the_journal(page: CustomerPage, desk: Desk) -> None:
-    mine = browser()
+    mine = asked_by()
     conversation = (await last(page.send(mine, "first question", "")))[page.conversation]
     await last(page.send(mine, "second question", conversation))
     assert isinstance(desk.engine, ScriptedEngine)
@@ -83,7 +80,7 @@ async def test_reasoning_is_for_staff_alone(page: CustomerPage, desk: Desk, step
     desk.settings = desk.settings.model_copy(update={"agent": AgentSpec("", steps)})
     assert isinstance(desk.engine, ScriptedEngine)
     desk.engine.enqueue("<think>a secret <b></think> Hi there.", "<think>a secret that never ends", "Bye.")
-    mine = browser()
+    mine = asked_by()
     updates = [update async for update in page.send(mine, "first", "")]
     conversation = updates[-1][page.conversation]
     updates += [update async for update in page.send(mine, "second", conversation)]

@@ -13,10 +13,10 @@ import pytest
 
 from bot.desk import Desk
 from bot.training.runs import RunFolder, Runs
-from bot.web import auth
 from bot.web.pages.workshop import TITLE, WorkshopTab
+from tests.conftest import asked_by
 
-BROWSER: Any = SimpleNamespace(cookies={})
+BROWSER = asked_by()
 NOBODY = 2**22 + 1
 """No process has this number."""
 EVIL = "<script>alert(1)</script>"
@@ -131,15 +131,3 @@ async def test_it_looks_by_itself_while_it_is_shown(tab: WorkshopTab) -> None:
     for title, active in ((TITLE, True), ("Console", False)):
         timer = await tab.switched(BROWSER, SimpleNamespace(value=title))  # type: ignore[arg-type]
         assert timer.active is active
-
-
-async def test_it_is_for_engineers(tab: WorkshopTab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auth, "person_of", lambda _: auth.Person("x", "lead"))
-    event: Any = SimpleNamespace(value=TITLE)
-    for call in (
-        tab.load(BROWSER, None, None), tab.look(BROWSER, None, {}), tab.show_recipe(BROWSER, "returns"), tab.starting(BROWSER),
-        tab.start(BROWSER, "returns", "", None, {}), tab.resume(BROWSER, "", {}), tab.cancel(BROWSER, "", {}),
-        tab.switched(BROWSER, event),
-    ):  # fmt: skip
-        with pytest.raises(gr.Error, match="engineer"):
-            await call

@@ -199,7 +199,7 @@ class Compare:
             person = require(request, "operator")
             if pair is None:
                 raise InvalidMessage("There is nothing to vote on.", "Send a message first.")
-            await asyncio.to_thread(self.desk.journal.vote, pair[0], pair[1], choice, person.id)
+            await asyncio.to_thread(self.desk.journal.vote, pair[0], pair[1], choice, person.who)
             closed = {button: gr.update(interactive=False) for button in self.votes.values()}
             return {self.voted: notice(f"Vote stored: {VOTES[choice].lower()}.", "good"), **closed}
 

@@ -286,7 +286,7 @@ class Prompts:
 
         found, name = self._made_from(opened), check_name("label", label or "")
         expected = opened["labels"].get(name)
-        self.desk.journal.put_label(found.name, name, found.version, found.prompt.hash, person.id, expected)
+        self.desk.journal.put_label(found.name, name, found.version, found.prompt.hash, person.who, expected)
         labels = self.desk.journal.labels(found.name)
         moved = f", before on version {expected}" if expected else ""
         shown = self._open(found.name, found.version)

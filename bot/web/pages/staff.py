@@ -70,13 +70,15 @@ class StaffPage:
     async def load(self, request: gr.Request) -> str:
         person = require(request, "operator")
         base = await asyncio.to_thread(lambda: self.desk.base.name)
-        return _head(f"{base} · {self.desk.engine.name} engine · you are {person.role}")
+        you = f"you are {person.name}, {person.role}" if person.name else f"you are {person.role}"
+        return _head(f"{base} · {self.desk.engine.name} engine · {you}", signed_in=bool(person.name))
 
 
-def _head(about: str) -> str:
+def _head(about: str, signed_in: bool = False) -> str:
+    leave = '<form method="post" action="/logout"><button class="sign-out">Sign out</button></form>' if signed_in else ""
     return (
         '<div class="brand staff-brand"><h1>Switchboard</h1>'
-        f'<p>{escape(about)}</p><a href="/" class="to-customers">Customers\' page</a></div>'
+        f'<p>{escape(about)}</p><a href="/" class="to-customers">Customers\' page</a>{leave}</div>'
     )
 
 

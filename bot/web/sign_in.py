@@ -1,0 +1,119 @@
+"""The sign-in page: /login shows it and takes it, /logout ends the session.
+
+Guessing is slowed down by name and by address: after some failures each further one makes the next wait twice as long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from jinja2 import Environment
+
+from bot.desk import Desk
+from bot.errors import Overloaded
+from bot.journal.people import SESSION
+from bot.web.auth import RANKS, person_of, token_of
+from bot.web.guard import session_cookie
+
+FREE = 5
+"""Failures before the next one has to wait."""
+FIRST_WAIT, LONGEST_WAIT = 10, 900
+"""Seconds."""
+_REMEMBERED = 10_000
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+class Failures:
+    """How often a key failed, and until when it has to wait. Safe on one event loop."""
+
+    def __init__(self) -> None:
+        self._found: OrderedDict[str, tuple[int, float]] = OrderedDict()
+
+    def check(self, *keys: str) -> None:
+        """Raises Overloaded while one of them has to wait."""
+        left = max(self._found.get(key, (0, 0.0))[1] for key in keys) - time.monotonic()
+        if left > 0:
+            seconds = int(left) + 1
+            raise Overloaded("Too many attempts to sign in.", f"Try again in {seconds} seconds.", retry_after=seconds)
+
+    def count(self, *keys: str) -> None:
+        for key in keys:
+            failed = self._found.pop(key, (0, 0.0))[0] + 1
+            wait = min(FIRST_WAIT * 2 ** (failed - FREE), LONGEST_WAIT) if failed >= FREE else 0
+            self._found[key] = failed, time.monotonic() + wait
+        while len(self._found) > _REMEMBERED:
+            self._found.popitem(last=False)
+
+    def forget(self, *keys: str) -> None:
+        for key in keys:
+            self._found.pop(key, None)
+
+
+def sign_in_routes(desk: Desk) -> APIRouter:
+    """The router over one desk."""
+    router, failures = APIRouter(include_in_schema=False), Failures()
+
+    @router.get("/login")
+    async def login(request: Request, next: str = "") -> Response:
+        if person_of(request).name:
+            return RedirectResponse(_landing(next, person_of(request).role), 303)
+        return _page(_inside(next))
+
+    @router.post("/login")
+    async def sign_in(
+        request: Request,
+        name: Annotated[str, Form(max_length=1000)],
+        password: Annotated[str, Form(max_length=10_000)],
+        next: Annotated[str, Form(max_length=2000)] = "",
+    ) -> Response:
+        name = name.strip()
+        # Both: one guesser with many names, many guessers with one.
+        keys = f"name {name}", f"address {request.client.host if request.client else ''}"
+        try:
+            failures.check(*keys)
+        except Overloaded as error:
+            return _page(_inside(next), name, str(error), error.status, {"Retry-After": str(error.retry_after)})
+        token = await asyncio.to_thread(desk.people.sign_in, name, password)
+        if token is None:
+            failures.count(*keys)
+            return _page(_inside(next), name, "Name or password is wrong.", 401)
+        failures.forget(*keys)
+        account = await asyncio.to_thread(desk.people.by_session, token)
+        response = RedirectResponse(_landing(next, account.role if account else "anonymous"), 303)
+        response.headers["set-cookie"] = session_cookie(token, request, int(SESSION.total_seconds()))
+        return response
+
+    @router.post("/logout")
+    async def sign_out(request: Request) -> Response:
+        await asyncio.to_thread(desk.people.sign_out, token_of(request))
+        response = RedirectResponse("/login", 303)
+        response.headers["set-cookie"] = session_cookie("", request, 0)
+        return response
+
+    return router
+
+
+_PAGE = Environment(autoescape=True).from_string(Path(__file__).with_name("sign_in.html.jinja").read_text(encoding="utf-8"))
+
+
+def _page(next: str, name: str = "", fault: str = "", status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return HTMLResponse(_PAGE.render(next=next, name=name, fault=fault), status, _HEADERS | (headers or {}))
+
+
+def _inside(next: str) -> str:
+    """A path on this server, or "": nobody is sent elsewhere after signing in."""
+    return next if next.startswith("/") and not next.startswith(("//", "/\\")) and next.isprintable() else ""
+
+
+def _landing(next: str, role: str) -> str:
+    return _inside(next) or ("/desk/" if RANKS.index(role) >= RANKS.index("operator") else "/")  # type: ignore[arg-type]

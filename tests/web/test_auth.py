@@ -1,0 +1,227 @@
+"""Who may do what: every route and every handler with its role, signing in and out, keys, other sites."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import gradio as gr
+import httpx
+import pytest
+from fastapi import FastAPI
+from starlette.routing import BaseRoute, Mount
+
+from bot.desk import Desk
+from bot.errors import BotError, Overloaded, SettingsError
+from bot.settings import load
+from bot.types import ROLES
+from bot.web import sign_in
+from bot.web.app import create_app
+from bot.web.auth import COOKIE, RANKS, check_address, role_of_path
+from bot.web.pages import customer, staff
+from tests.conftest import asked_by
+
+PASSWORD = "four plain words here"
+ROUTES = {
+    "/health": "anonymous", "/login": "anonymous", "/logout": "anonymous", "/v1/models": "customer",
+    "/v1/chat/completions": "customer", "/v1/{path:path}": "customer", "/metrics": "operator", "/desk": "operator",
+    "/openapi.json": "customer", "/desk/*": "operator", "/*": "customer",
+}  # fmt: skip
+"""Our own routes; * stands for what a page's library puts below its path."""
+HANDLERS = {
+    "CustomerPage": "customer", "StaffPage": "operator", "Console": "operator", "Compare": "operator",
+    "Prompts": "lead", "Adapters": "engineer", "WorkshopTab": "engineer",
+}  # fmt: skip
+"""The least role of a page's handlers."""
+
+
+@pytest.fixture
+async def app(desk: Desk) -> FastAPI:
+    # Inside the loop that runs it: gradio would otherwise make loops of its own.
+    for role in ROLES:
+        desk.people.add(f"the-{role}", role, PASSWORD)
+    return create_app(desk)
+
+
+@pytest.fixture
+async def http(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
+        yield client
+
+
+def every_route(routes: list[BaseRoute], under: str = "") -> Iterator[tuple[str, str]]:
+    for route in routes:
+        path = under + getattr(route, "path", "")
+        if router := getattr(route, "original_router", None):
+            yield from every_route(router.routes, under)
+        elif isinstance(route, Mount):
+            yield from every_route(list(route.routes), path)
+        else:
+            for method in getattr(route, "methods", None) or ["GET"]:
+                yield method, path
+
+
+async def test_our_routes_are_those_of_the_table(app: FastAPI) -> None:
+    ours = {path for _, path in every_route([route for route in app.routes if not isinstance(route, Mount)])}
+    assert ours == {path for path in ROUTES if not path.endswith("*")}
+    for path, role in ROUTES.items():
+        assert role_of_path(re.sub(r"\*|\{.*\}", "anything", path)) == role
+
+
+async def test_no_route_opens_to_anonymous_or_lesser_roles(app: FastAPI, http: httpx.AsyncClient, desk: Desk) -> None:
+    keys = {role: desk.people.new_key(f"the-{role}") for role in ROLES}
+    found = {(method, re.sub(r"\{[^}]*\}", "x", path)) for method, path in every_route(app.routes)}
+    assert len(found) > 60
+    for method, path in sorted(found):
+        least = role_of_path(path)
+        for role in RANKS[: RANKS.index(least)]:
+            headers = {} if role == "anonymous" else {"Authorization": f"Bearer {keys[role]}"}
+            reply = await http.request(method, path or "/", headers=headers)
+            assert reply.status_code == (401 if role == "anonymous" else 403), (method, path, role)
+
+
+@pytest.mark.parametrize("path", ["/desk/../v1/models", "//desk/", "/desk//", "/DESK/", "/login/../desk/", "/%64esk/"])
+async def test_no_spelling_of_a_path_opens_it(http: httpx.AsyncClient, path: str) -> None:
+    reply = await http.get(httpx.URL("http://127.0.0.1", raw_path=path.encode()))
+    assert reply.status_code in (401, 404)
+
+
+def handlers(blocks: gr.Blocks) -> Iterator[tuple[str, Any]]:
+    for function in blocks.fns.values():
+        if function.fn is not None and getattr(function.fn, "__qualname__", ""):
+            yield function.fn.__qualname__.replace("._refresher.<locals>", "").replace(".<locals>", ""), function.fn
+
+
+async def refused(handler: Any, role: str) -> bool:
+    """Whether it refuses a person of that role before anything else."""
+    given = [asked_by(role) if name == "request" else None for name in inspect.signature(handler).parameters]
+    try:
+        made = handler(*given)
+        if inspect.isasyncgen(made):
+            told = str([update async for update in made])
+        else:
+            told = str(await made if inspect.isawaitable(made) else made)
+    except (gr.Error, BotError) as error:
+        told = str(error)
+    except Exception as error:
+        told = f"went on until {error!r}"
+    return "This takes the role" in told
+
+
+async def test_every_handler_asks_for_its_role(desk: Desk) -> None:
+    seen = set()
+    for name, handler in {**dict(handlers(customer.build(desk))), **dict(handlers(staff.build(desk)))}.items():
+        least = HANDLERS[name.partition(".")[0]]
+        seen.add(name.partition(".")[0])
+        for role in RANKS:
+            expected = RANKS.index(role) < RANKS.index(least)  # type: ignore[arg-type]
+            assert await refused(handler, role) == expected, (name, role)
+    assert seen == set(HANDLERS)
+
+
+async def test_signing_in_and_out(http: httpx.AsyncClient) -> None:
+    page = {"accept": "text/html"}
+    sent = await http.get("/desk/?tab=prompts", headers=page)
+    assert (sent.status_code, sent.headers["location"]) == (303, "/login?next=/desk/%3Ftab%3Dprompts")
+    form = await http.get(sent.headers["location"])
+    assert "script" not in form.text.replace("description", "")
+    assert "default-src 'none'" in form.headers["content-security-policy"]
+    wrong = await http.post("/login", data={"name": "the-lead", "password": "wrong", "next": "/desk/"})
+    assert wrong.status_code == 401
+    assert 'value="the-lead"' in wrong.text
+    done = await http.post("/login", data={"name": "the-lead", "password": PASSWORD, "next": "/desk/?tab=prompts"})
+    assert (done.status_code, done.headers["location"]) == (303, "/desk/?tab=prompts")
+    assert "HttpOnly" in done.headers["set-cookie"]
+    assert (await http.get("/desk/", headers=page)).status_code == 200
+    assert (await http.get("/login")).headers["location"] == "/desk/"
+    assert (await http.post("/logout")).headers["location"] == "/login"
+    assert (await http.get("/desk/", headers=page)).status_code == 303
+
+
+@pytest.mark.parametrize("next", ["//evil.example/", "https://evil.example/", "/\\evil.example", "javascript:x", "/a\r\nb"])
+async def test_signing_in_leads_nowhere_else(http: httpx.AsyncClient, next: str) -> None:
+    done = await http.post("/login", data={"name": "the-customer", "password": PASSWORD, "next": next})
+    assert (done.status_code, done.headers["location"]) == (303, "/")
+
+
+async def test_hostile_names_are_text(http: httpx.AsyncClient) -> None:
+    reply = await http.post("/login", data={"name": '"><script>alert(1)</script>', "password": "x", "next": '/"><b>'})
+    assert "<script>" not in reply.text
+    assert "<b>" not in reply.text
+
+
+async def test_guessing_is_slowed_down(http: httpx.AsyncClient) -> None:
+    for _ in range(sign_in.FREE):
+        assert (await http.post("/login", data={"name": "the-lead", "password": "wrong"})).status_code == 401
+    reply = await http.post("/login", data={"name": "the-lead", "password": PASSWORD})
+    assert reply.status_code == 429
+    assert int(reply.headers["retry-after"]) > 0
+
+
+def test_waits_grow_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = sign_in.Failures()
+    monkeypatch.setattr(sign_in.time, "monotonic", lambda: 0.0)
+    waits = []
+    for _ in range(20):
+        failures.count("x")
+        try:
+            failures.check("x")
+            waits.append(0)
+        except Overloaded as error:
+            waits.append(error.retry_after)
+    assert waits[: sign_in.FREE - 1] == [0] * (sign_in.FREE - 1)
+    assert waits[sign_in.FREE - 1 : sign_in.FREE + 1] == [sign_in.FIRST_WAIT + 1, 2 * sign_in.FIRST_WAIT + 1]
+    assert waits[-1] == sign_in.LONGEST_WAIT + 1
+
+
+async def test_a_key_has_its_users_role_and_dies_with_it(http: httpx.AsyncClient, desk: Desk) -> None:
+    key = {"Authorization": f"Bearer {desk.people.new_key('the-customer')}"}
+    assert (await http.get("/v1/models", headers=key)).status_code == 200
+    assert (await http.get("/metrics", headers=key)).status_code == 403
+    assert (await http.get("/v1/models", headers={"Authorization": "Bearer sb-wrong"})).status_code == 401
+    desk.people.remove("the-customer")
+    gone = await http.get("/v1/models", headers=key)
+    assert gone.status_code == 401
+    assert gone.json()["error"]["code"] == "unauthorized"
+
+
+async def test_another_sites_page_can_send_nothing(http: httpx.AsyncClient, desk: Desk) -> None:
+    http.cookies.set(COOKIE, desk.people.sign_in("the-engineer", PASSWORD) or "")
+    for headers in ({"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}, {"origin": "http://evil.example"}):
+        reply = await http.post("/v1/chat/completions", json={}, headers=headers)
+        assert (reply.status_code, "another site" in reply.text) == (403, True), headers
+    for headers in ({"sec-fetch-site": "same-origin"}, {"origin": "http://127.0.0.1"}, {}):
+        assert (await http.post("/v1/chat/completions", json={}, headers=headers)).status_code == 400
+
+
+async def test_visitors_chat_as_customers_where_that_is_set(desk: Desk) -> None:
+    desk.settings = desk.settings.model_copy(update={"visitors": True})
+    desk.people.add("mika", "lead", PASSWORD)
+    transport = httpx.ASGITransport(create_app(desk))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        assert (await client.get("/")).status_code == 200
+        assert client.cookies.get(COOKIE)
+        assert (await client.get("/desk/")).status_code == 403
+
+
+async def test_the_first_user_closes_the_open_desk_at_once(desk: Desk) -> None:
+    transport = httpx.ASGITransport(create_app(desk))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        assert (await client.get("/desk/")).status_code == 200
+        desk.people.add("mika", "lead", PASSWORD)
+        assert (await client.get("/desk/")).status_code == 401
+
+
+async def test_other_addresses_take_users_and_are_never_open(desk: Desk) -> None:
+    with pytest.raises(SettingsError, match="needs users"):
+        check_address("0.0.0.0", desk.people)
+    check_address("127.0.0.1", desk.people)
+    desk.people.add("mika", "lead", PASSWORD)
+    check_address("0.0.0.0", desk.people)
+    desk.settings = load(workspace=desk.settings.workspace, engine="scripted", host="0.0.0.0")
+    transport = httpx.ASGITransport(create_app(desk))
+    async with httpx.AsyncClient(transport=transport, base_url="http://desk.example") as client:
+        desk.people.remove("mika")
+        assert (await client.get("/desk/")).status_code == 401
