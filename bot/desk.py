@@ -14,6 +14,7 @@ from bot.base import Base, open_base, open_encoder
 from bot.errors import SettingsError
 from bot.journal.journal import Journal
 from bot.prompts.library import PromptLibrary
+from bot.prompts.select import ExampleSelector
 from bot.settings import Settings
 from bot.types import Embedder, Engine
 
@@ -68,6 +69,10 @@ class Desk:
         return SentenceEmbedder(self.settings.embedding)
 
     @cached_property
+    def selector(self) -> ExampleSelector:
+        return ExampleSelector(self.embedder)
+
+    @cached_property
     def store(self) -> Store:
         from bot.knowledge.store import ChromaStore
 
@@ -109,7 +114,7 @@ class Desk:
 
         settings = self.settings
         return Agent(
-            self.engine, self.adapters, self.prompts, self.knowledge, self.journal, self.metrics,
+            self.engine, self.adapters, self.prompts, self.knowledge, self.journal, self.metrics, self.selector,
             settings.passages, settings.deadline,
         )  # fmt: skip
 

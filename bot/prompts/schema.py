@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import yaml
@@ -17,11 +17,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from bot.errors import DataError, PromptError, faults
 from bot.files import parse_yaml
-from bot.limits import MAX_STOPS, MAX_TOKENS
+from bot.limits import MAX_RENDERED, MAX_STOPS, MAX_TOKENS
 from bot.types import content_hash
 
 MAX_TEXT = 20_000
 MAX_FILE = 200_000
+MAX_CONTEXT = 1_000_000
+"""Tokens that a budget may name."""
+LATER_KEYS = ("select",)
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _BRACE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
@@ -53,6 +56,21 @@ class Knowledge(Part):
     nothing: str = Field(max_length=MAX_TEXT)
 
 
+class Select(Part):
+    """Which examples are shown: those nearest to the customer's message or, in the order written, the first; at most `count`
+    of them, and at most what `tokens` tokens hold. Without a `Select` all are, in their order."""
+
+    by: Literal["order", "similarity"] = "order"
+    count: int | None = Field(None, ge=1, le=100)
+    tokens: int | None = Field(None, ge=1, le=MAX_CONTEXT)
+
+    @model_validator(mode="after")
+    def _leaves_something_out(self) -> Select:
+        if self.count is None and self.tokens is None:
+            raise ValueError("say how many with count, or how long with tokens")
+        return self
+
+
 class Decoding(Part):
     """Decoding defaults; what is left out is the engine's default."""
 
@@ -71,6 +89,7 @@ class Prompt(Part):
     knowledge: Knowledge | None = None
     template: str = Field("{message}", max_length=MAX_TEXT)
     examples: list[Example] = Field(default_factory=list, max_length=100)
+    select: Select | None = None
     variables: dict[str, Variable] = Field(default_factory=dict)
     decoding: Decoding = Decoding()
     author: str = Field(min_length=1, max_length=200)
@@ -79,8 +98,10 @@ class Prompt(Part):
 
     @property
     def hash(self) -> str:
-        """Over what reaches the model: author, note and date are not part of it."""
-        return content_hash(self.model_dump_json(exclude={"author", "note", "date"}))
+        """Over what reaches the model: author, note and date are not part of it. A key that came later counts once it is
+        set, so that what was pinned before stays what it is."""
+        later = {key for key in LATER_KEYS if getattr(self, key) is None}
+        return content_hash(self.model_dump_json(exclude={"author", "note", "date", *later}))
 
     @model_validator(mode="after")
     def _texts_are_templates(self) -> Prompt:
@@ -96,6 +117,10 @@ class Prompt(Part):
             found.append("knowledge.found: {passages} is missing, so no passage would be shown")
         if self.technique == "few-shot" and not self.examples:
             found.append("examples: a few-shot prompt needs at least one")
+        if self.select and not self.examples:
+            found.append("select: there are no examples to choose from")
+        if not found:
+            found += self._too_large()
         if found:
             raise ValueError("; ".join(found))
         return self
@@ -109,6 +134,16 @@ class Prompt(Part):
         for number, example in enumerate(self.examples, 1):
             yield f"examples[{number}].customer", example.customer, set()
             yield f"examples[{number}].agent", example.agent, set()
+
+    def _too_large(self) -> Iterator[str]:
+        """Texts that would grow past what an engine is sent when their variables' own defaults are filled in."""
+        defaults = {name: variable.default or "" for name, variable in self.variables.items()}
+        size = 0
+        for place, text, _ in self._texts():
+            size += grown(text, defaults)
+            if size > MAX_RENDERED:
+                yield f"{place}: with its variables filled in, the prompt has more than {MAX_RENDERED:,} characters"
+                return
 
     def _faults(self, place: str, text: str, reserved: set[str]) -> Iterator[str]:
         for match in _BRACE.finditer(text):
@@ -128,6 +163,12 @@ class Prompt(Part):
 def variables_of(text: str) -> set[str]:
     """Names of the variables in a template text."""
     return {match[1] for match in _BRACE.finditer(text) if match[1] is not None}
+
+
+def grown(text: str, values: Mapping[str, str]) -> int:
+    """Characters of a template text, at most, once `values` are filled in: told before anything is allocated."""
+    used = (match[1] for match in _BRACE.finditer(text) if match[1] is not None)
+    return len(text) + sum(len(values.get(name, "")) for name in used)
 
 
 def parse_prompt(text: str, where: str = "The prompt") -> Prompt:
