@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bot.errors import PromptError
 from bot.limits import MAX_RENDERED
-from bot.prompts.schema import Example, Prompt, grown
+from bot.prompts.schema import Example, Prompt, filled, grown
 from bot.types import ROLE_OF, Message, Passage
 
 if TYPE_CHECKING:
@@ -45,14 +45,13 @@ def chat_template(
         ChatPromptTemplate,
         FewShotChatMessagePromptTemplate,
         MessagesPlaceholder,
-        PromptTemplate,
     )
 
     values = fill_variables(prompt, variables)
     _check_growth(prompt, examples, values, passages, "")
 
     def fill(text: str, **extra: str) -> str:
-        return PromptTemplate.from_template(text).format(**values, **extra)
+        return filled(text, {**values, **extra})
 
     parts = [fill(prompt.role).strip()]
     if prompt.knowledge and passages is not None:

@@ -110,7 +110,7 @@ class Prompt(Part):
                 raise ValueError(
                     f"variables: {name!r} cannot be a variable's name (letters, digits and _; not a reserved one)"
                 )
-        found = [fault for place, text, reserved in self._texts() for fault in self._faults(place, text, reserved)]
+        found = [fault for place, text, reserved in self.texts() for fault in self._faults(place, text, reserved)]
         if "message" not in variables_of(self.template):
             found.append("template: {message} is missing, so the customer would not be heard")
         if self.knowledge and "passages" not in variables_of(self.knowledge.found):
@@ -125,7 +125,8 @@ class Prompt(Part):
             raise ValueError("; ".join(found))
         return self
 
-    def _texts(self) -> Iterator[tuple[str, str, set[str]]]:
+    def texts(self) -> Iterator[tuple[str, str, set[str]]]:
+        """Every template text with its place, and the names besides its variables that it may hold."""
         yield "role", self.role, set()
         yield "template", self.template, {"message"}
         if self.knowledge:
@@ -139,7 +140,7 @@ class Prompt(Part):
         """Texts that would grow past what an engine is sent when their variables' own defaults are filled in."""
         defaults = {name: variable.default or "" for name, variable in self.variables.items()}
         size = 0
-        for place, text, _ in self._texts():
+        for place, text, _ in self.texts():
             size += grown(text, defaults)
             if size > MAX_RENDERED:
                 yield f"{place}: with its variables filled in, the prompt has more than {MAX_RENDERED:,} characters"
@@ -169,6 +170,11 @@ def grown(text: str, values: Mapping[str, str]) -> int:
     """Characters of a template text, at most, once `values` are filled in: told before anything is allocated."""
     used = (match[1] for match in _BRACE.finditer(text) if match[1] is not None)
     return len(text) + sum(len(values.get(name, "")) for name in used)
+
+
+def filled(text: str, values: Mapping[str, str]) -> str:
+    """A template text with its variables' values, which are never expanded again, and single braces for doubled ones."""
+    return _BRACE.sub(lambda match: match[0][0] if match[1] is None else values[match[1]], text)
 
 
 def parse_prompt(text: str, where: str = "The prompt") -> Prompt:

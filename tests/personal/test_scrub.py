@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from bot.personal.scrub import scrub
 from bot.training.material import gather
-from bot.training.personal_data import scrub
 from bot.training.recipe import read_recipe
 from bot.training.transcripts import read_transcripts
 from tests.conftest import ROOT
