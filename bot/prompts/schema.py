@@ -10,13 +10,14 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bot.errors import DataError, PromptError, faults
-from bot.files import parse_yaml
+from bot.files import parse_yaml, place_in
 from bot.limits import MAX_RENDERED, MAX_STOPS, MAX_TOKENS
 from bot.types import content_hash
 
@@ -24,6 +25,10 @@ MAX_TEXT = 20_000
 MAX_FILE = 200_000
 MAX_CONTEXT = 1_000_000
 """Tokens that a budget may name."""
+MAX_VALUES = 1_500
+"""Keys and values in one file, together."""
+MAX_FAULTS = 20
+"""Faults that are told at once."""
 LATER_KEYS = ("select",)
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _BRACE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
@@ -110,7 +115,8 @@ class Prompt(Part):
                 raise ValueError(
                     f"variables: {name!r} cannot be a variable's name (letters, digits and _; not a reserved one)"
                 )
-        found = [fault for place, text, reserved in self.texts() for fault in self._faults(place, text, reserved)]
+        faulty = (fault for place, text, reserved in self.texts() for fault in self._faults(place, text, reserved))
+        found = list(islice(faulty, MAX_FAULTS))
         if "message" not in variables_of(self.template):
             found.append("template: {message} is missing, so the customer would not be heard")
         if self.knowledge and "passages" not in variables_of(self.knowledge.found):
@@ -150,14 +156,16 @@ class Prompt(Part):
         for match in _BRACE.finditer(text):
             if match[0] in ("{{", "}}"):
                 continue
+            name = match[1]
+            if name is not None and _IDENTIFIER.fullmatch(name) and (name in self.variables or name in reserved):
+                continue
             line, column = text.count("\n", 0, match.start()) + 1, match.start() - text.rfind("\n", 0, match.start())
             where = f"{place}, line {line}, column {column}"
-            name = match[1]
             if name is None:
                 yield f"{where}: a lone {match[0]!r}; write {match[0] * 2!r} for a brace"
             elif not _IDENTIFIER.fullmatch(name):
                 yield f"{where}: {match[0][:40]!r} is not a plain {{name}}"
-            elif name not in self.variables and name not in reserved:
+            else:
                 yield f"{where}: {match[0]!r} is not declared under variables"
 
 
@@ -182,9 +190,23 @@ def parse_prompt(text: str, where: str = "The prompt") -> Prompt:
     if len(text) > MAX_FILE:
         raise PromptError(f"{where} has {len(text):,} characters; at most {MAX_FILE:,} are allowed.", "Shorten it.")
     try:
-        return check_prompt(parse_yaml(text, where), where)
+        return Prompt.model_validate(parse_yaml(text, where, MAX_VALUES))
     except DataError as error:
         raise PromptError(error.what, error.hint) from None
+    except ValidationError as error:
+        raise PromptError(
+            f"{where} is not valid: {_placed(error, text)}.", "prompts/README.md explains the format."
+        ) from None
+
+
+def _placed(error: ValidationError, text: str) -> str:
+    """What pydantic found, each fault with its line and column in the file."""
+    found = []
+    for fault in error.errors()[:MAX_FAULTS]:
+        line, column = place_in(text, fault["loc"])
+        place = f"{'.'.join(map(str, fault['loc']))} at line {line}, column {column}: " if fault["loc"] else ""
+        found.append(place + fault["msg"].removeprefix("Value error, "))
+    return "; ".join(found)
 
 
 def check_prompt(data: dict[str, Any], where: str = "The prompt") -> Prompt:
