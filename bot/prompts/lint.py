@@ -190,7 +190,8 @@ def _contradictions(examples: Sequence[Example]) -> Iterator[Finding]:
     least = _words()["limits"]["same_question"]
     for (first, one), (second, other) in combinations(enumerate(examples, 1), 2):
         asked, again = _asked(one.customer), _asked(other.customer)
-        same = bool(asked) and asked == again
+        plain = (" ".join(text.casefold().split()) for text in (one.customer, other.customer))
+        same = len(set(plain)) == 1 or (bool(asked) and asked == again)
         near = len(asked & again) / max(1, len(asked | again)) >= least
         differs = " ".join(one.agent.casefold().split()) != " ".join(other.agent.casefold().split())
         figures = set(_FIGURE.findall(one.agent)) != set(_FIGURE.findall(other.agent))

@@ -50,7 +50,7 @@ async def chosen(select: dict[str, Any] | None, question: str, left_out: LeftOut
     [
         (None, ["where is my parcel", "the lamp is broken", "a late parcel", "hi"]),
         ({"count": 2}, ["where is my parcel", "the lamp is broken"]),
-        ({"tokens": 8}, ["where is my parcel"]),
+        ({"tokens": 9}, ["where is my parcel"]),
         ({"tokens": 1}, []),
         ({"by": "similarity", "count": 2}, ["a late parcel", "where is my parcel"]),
         ({"by": "similarity", "tokens": 9}, ["where is my parcel"]),
