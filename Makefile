@@ -3,6 +3,7 @@
 #   make lint       ruff and mypy             make browser  the pages in headless Chromium
 #   make bench      the engine's correctness at length, and its speed beside others
 #   make bench-train DATA=FOLDER   training: speed, resuming, what is gained, what is refused
+#   make faults     saving and publishing under kill -9, full disks and many writers, at length (FAULTS=500)
 #   make starter DATA=FOLDER   train the embedded base model (hours; resumes by itself)
 # TORCH_INDEX=URL picks where torch comes from, such as PyTorch's CPU index (see README).
 
@@ -11,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: serve test lint format browser bench bench-train starter lock clean
+.PHONY: serve test lint format browser bench bench-train faults starter lock clean
 
 serve: $(VENV)/.ready
 	$(BIN)/bot serve $(ARGS)
@@ -37,6 +38,9 @@ bench: $(VENV)/.ready-dev
 	SCHEDULES=125 $(BIN)/pytest tests/engine/test_batch.py
 	$(BIN)/bot bench serve --out tests/load/results/serve.json $(ARGS)
 	$(BIN)/python tests/load/readme.py
+
+faults: $(VENV)/.ready-dev
+	FAULTS=$(or $(FAULTS),500) $(BIN)/pytest tests/faults $(ARGS)
 
 # Training's figures; DATA is a folder with dialogues/ and intents/banking77/. Some three hours on two cores.
 bench-train: $(VENV)/.ready-dev

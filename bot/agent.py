@@ -1,4 +1,4 @@
-"""The one place where the order of steps is written: resolve → search → render → generate → record.
+"""The one place where the order of steps is written: resolve → search → select → render → generate → record.
 
 An `Agent` is handed its rooms and builds none. It is a LangChain `Runnable` from `Turn` to `Answer`.
 """
@@ -25,6 +25,8 @@ from bot.limits import MAX_RENDERED, check_messages, check_sampling
 from bot.prompts.library import PromptLibrary, PromptVersion
 from bot.prompts.reasoning import ReasoningFilter
 from bot.prompts.render import check_size, render, size_of
+from bot.prompts.schema import Example
+from bot.prompts.select import ExampleSelector
 from bot.types import Engine, FinishReason, Message, Mix, Passage, Piece, Sampling, Turn, Usage, content_hash
 
 if TYPE_CHECKING:
@@ -58,12 +60,13 @@ class Agent(Runnable[Turn, Answer]):
         knowledge: KnowledgeBase,
         journal: Journal,
         metrics: Metrics,
+        selector: ExampleSelector,
         passages: int,
         deadline: float,
     ) -> None:
         self.engine, self.adapters, self.prompts = engine, adapters, prompts
         self.knowledge, self.journal, self.metrics = knowledge, journal, metrics
-        self.passages, self.deadline = passages, deadline
+        self.selector, self.passages, self.deadline = selector, passages, deadline
 
     async def answer(self, turn: Turn, answer: Answer | None = None) -> AsyncGenerator[Piece, None]:
         """The reply in pieces. `answer` is filled in on the way; the turn is recorded however it ends."""
@@ -84,9 +87,12 @@ class Agent(Runnable[Turn, Answer]):
             clock.lap("resolve_ms")
             async with _within(clock.start + self.deadline, self.deadline):
                 found = await self._search(turn)
+                examples = await self._select(turn, prompt)
             exchange.passages = answer.passages = found or ()
             clock.lap("search_ms")
-            exchange.messages = await asyncio.to_thread(self._render, turn, prompt, found, mix, sampling.max_tokens)
+            exchange.messages = await asyncio.to_thread(
+                self._render, turn, prompt, examples, found, mix, sampling.max_tokens
+            )
             clock.lap("render_ms")
             stream = self.engine.stream(exchange.messages, mix, sampling, turn.seed)
             async with aclosing(stream), aclosing(self._until(clock.start + self.deadline, stream)) as pieces:
@@ -130,12 +136,24 @@ class Agent(Runnable[Turn, Answer]):
         asked = [message.content for message in turn.messages if message.role == "user"]
         return await self.knowledge.search_turn(asked, turn.agent.knowledge, self.passages)
 
+    async def _select(self, turn: Turn, prompt: PromptVersion | None) -> tuple[Example, ...]:
+        body = prompt.prompt if prompt else None
+        if body and body.select and body.select.tokens is not None:
+            # Only an engine that is ready can count.
+            await self.engine.load()
+        return await self.selector.select(body, turn.messages[-1].content, self.engine.count)
+
     def _render(
-        self, turn: Turn, prompt: PromptVersion | None, found: tuple[Passage, ...] | None, mix: Mix, reply: int
+        self,
+        turn: Turn,
+        prompt: PromptVersion | None,
+        examples: tuple[Example, ...],
+        found: tuple[Passage, ...] | None,
+        mix: Mix,
+        reply: int,
     ) -> tuple[Message, ...]:
         """The messages as sent. The oldest exchanges are left out where not all can be read."""
         body = prompt.prompt if prompt else None
-        examples = body.examples if body else ()
         starts = [number for number, message in enumerate(turn.messages) if message.role == "user"]
 
         def sent(dropped: int) -> tuple[Message, ...]:

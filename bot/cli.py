@@ -5,9 +5,7 @@ Text goes to stdout, progress and remarks to stderr. Exit code 1 is an error tha
 
 from __future__ import annotations
 
-import json
 import sys
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,12 +16,12 @@ from bot import engineering
 from bot.commands import AsJson, BaseName, EngineName, Workspace, open_desk, put, say, table
 from bot.errors import BotError
 from bot.users import users_app
+from bot.writing import prompts_app
 
 if TYPE_CHECKING:
     from bot.desk import Desk
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-prompts_app = typer.Typer(no_args_is_help=True, help="The versioned prompt library.")
 knowledge_app = typer.Typer(no_args_is_help=True, help="Articles and their index.")
 app.add_typer(prompts_app, name="prompts")
 app.add_typer(knowledge_app, name="knowledge")
@@ -112,38 +110,6 @@ def doctor(workspace: Workspace = None, base: BaseName = None, as_json: AsJson =
     table([finding.row() for finding in findings], as_json)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
-
-
-@prompts_app.command("list")
-def prompts_list(workspace: Workspace = None, as_json: AsJson = False) -> None:
-    """Every prompt with its versions and labels."""
-    desk = open_desk(workspace)
-    rows = []
-    for name in desk.prompts.names():
-        newest = desk.prompts.get(f"{name}@{desk.prompts.versions(name)[-1]}")
-        labels = ", ".join(f"{label} → {version}" for label, version in sorted(desk.journal.labels(name).items()))
-        rows.append(
-            {
-                "prompt": name,
-                "versions": ", ".join(map(str, desk.prompts.versions(name))),
-                "labels": labels,
-                "technique": newest.prompt.technique,
-                "newest note": newest.prompt.note if as_json else textwrap.shorten(newest.prompt.note, 60, placeholder=" …"),
-            }
-        )
-    table(rows, as_json)
-
-
-@prompts_app.command("show")
-def prompts_show(ref: str, workspace: Workspace = None, as_json: AsJson = False) -> None:
-    """One version as it stands on disk: name, name@2 or name@production."""
-    from bot.prompts.schema import dump_prompt
-
-    found = open_desk(workspace).prompts.get(ref)
-    if as_json:
-        put(json.dumps({"ref": found.ref, "hash": found.prompt.hash, **found.prompt.model_dump(mode="json")}, indent=1))
-    else:
-        put(f"# {found.ref}  {found.prompt.hash[:12]}\n{dump_prompt(found.prompt)}", end="")
 
 
 def _with_knowledge(workspace: Path | None, work: Callable[[Desk], Any]) -> Any:

@@ -15,6 +15,7 @@ from bot.errors import SettingsError
 from bot.journal.journal import Journal
 from bot.journal.people import People
 from bot.prompts.library import PromptLibrary
+from bot.prompts.select import ExampleSelector
 from bot.settings import Settings
 from bot.types import Embedder, Engine
 
@@ -73,6 +74,10 @@ class Desk:
         return SentenceEmbedder(self.settings.embedding)
 
     @cached_property
+    def selector(self) -> ExampleSelector:
+        return ExampleSelector(self.embedder)
+
+    @cached_property
     def store(self) -> Store:
         from bot.knowledge.store import ChromaStore
 
@@ -114,7 +119,7 @@ class Desk:
 
         settings = self.settings
         return Agent(
-            self.engine, self.adapters, self.prompts, self.knowledge, self.journal, self.metrics,
+            self.engine, self.adapters, self.prompts, self.knowledge, self.journal, self.metrics, self.selector,
             settings.passages, settings.deadline,
         )  # fmt: skip
 

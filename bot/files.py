@@ -9,11 +9,14 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.composer import Composer
+from yaml.constructor import SafeConstructor
+from yaml.resolver import Resolver
 
 from bot.errors import DataError
 
@@ -80,16 +83,34 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """Safe YAML without duplicate keys, and without aliases, which can blow a small file up."""
+MAX_DEPTH = 30
+"""Mappings and lists in one another."""
+
+
+class _StrictLoader(Composer, yaml.cyaml.CParser, SafeConstructor, Resolver):
+    """Safe YAML without duplicate keys, without aliases, which can blow a small file up, and with at most `most` values:
+    what comes after them is not even read."""
+
+    def __init__(self, text: str, most: int | None = None) -> None:
+        yaml.cyaml.CParser.__init__(self, text)
+        for part in (Composer, SafeConstructor, Resolver):
+            part.__init__(self)  # type: ignore[misc]
+        self._left, self._depth = most, 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(
-                problem="aliases are not allowed",
-                problem_mark=self.peek_event().start_mark,  # type: ignore[no-untyped-call]
-            )
-        return super().compose_node(parent, index)
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=event.start_mark)
+        if self._left is not None:
+            self._left -= 1
+            if self._left < 0:
+                raise yaml.MarkedYAMLError(problem="too many values", problem_mark=event.start_mark)
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise yaml.MarkedYAMLError(problem="too deep", problem_mark=event.start_mark)
+        node = super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+        self._depth -= 1
+        return node
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -100,10 +121,25 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def parse_yaml(text: str, where: str) -> dict[str, Any]:
-    """The mapping in `text`. Raises DataError with line and column; `where` names the source."""
+def place_in(text: str, keys: Sequence[str | int]) -> tuple[int, int]:
+    """Line and column, from 1, of what stands in a YAML text under `keys`, or of the nearest that is there."""
+    node = _StrictLoader(text).get_single_node()  # type: ignore[no-untyped-call]
+    for key in keys:
+        if isinstance(node, yaml.MappingNode):
+            inner = next((value for name, value in node.value if name.value == str(key)), None)
+        else:
+            listed = node.value if isinstance(node, yaml.SequenceNode) and isinstance(key, int) else []
+            inner = listed[key] if isinstance(key, int) and key < len(listed) else None
+        if inner is None:
+            break
+        node = inner
+    return node.start_mark.line + 1, node.start_mark.column + 1
+
+
+def parse_yaml(text: str, where: str, most: int | None = None) -> dict[str, Any]:
+    """The mapping in `text`, of at most `most` values. Raises DataError with line and column; `where` names the source."""
     try:
-        value = yaml.load(text, _StrictLoader)  # noqa: S506 - a SafeLoader made stricter
+        value = _StrictLoader(text, most).get_single_data()  # type: ignore[no-untyped-call]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""

@@ -165,3 +165,31 @@ def test_knowledge_is_indexed_searched_and_rebuilt(workspace: Path) -> None:
     assert done.returncode == 0, done.stderr
     found = json.loads(bot("knowledge", "search", "are you open on saturday?", "--json", workspace=workspace).stdout)
     assert any("closed" in row["text"] for row in found)
+
+
+def test_a_prompt_is_made_compared_tested_labelled_and_taken_back(workspace: Path) -> None:
+    assert b"fix-it@1" in bot("prompts", "new", "fix-it", "--from", "apologise", workspace=workspace).stdout
+    assert (workspace / "prompts" / "fix-it" / "cases.yaml").exists()
+    again = bot("prompts", "new", "fix-it", "--from", "apologise", workspace=workspace)
+    assert (again.returncode, b"is there already" in again.stderr) == (1, True)
+    draft = workspace / "draft.yaml"
+    draft.write_text((workspace / "prompts" / "fix-it" / "v1.yaml").read_text().replace("Say sorry once", "Say sorry twice"))
+    assert b"fix-it@2" in bot("prompts", "new", "fix-it", "--from", str(draft), workspace=workspace).stdout
+    changes = bot("prompts", "diff", "fix-it@1", "fix-it@2", workspace=workspace).stdout.decode()
+    assert "+" in changes
+    assert "sorry twice" in changes
+    on = ["--engine", "scripted", "--knowledge", "none"]
+    tried = bot("prompts", "test", "fix-it@2", "--against", "fix-it@1", "--json", *on, workspace=workspace)
+    assert tried.returncode == 1, tried.stderr
+    assert "sorry" in json.loads(tried.stdout)[0]["fix-it@2"]
+    put = ["prompts", "label", "fix-it@2", "production", "--why", "a try", *on]
+    refused = bot(*put, workspace=workspace)
+    assert (refused.returncode, b"fails 1 of 1 cases" in refused.stderr) == (1, True)
+    assert b"forced" in bot(*put, "--force", workspace=workspace).stdout
+    assert b"on version 1" in bot(*put[:2], "fix-it@1", "staging", *put[4:], workspace=workspace).stdout
+    history = json.loads(bot("prompts", "history", "fix-it", "--json", workspace=workspace).stdout)
+    assert [(row["label"], row["version"], row["forced"]) for row in history] == [
+        ("staging", 1, ""),
+        ("production", 2, "forced"),
+    ]
+    assert bot("prompts", "lint", "fix-it@1", workspace=workspace).returncode == 0

@@ -10,17 +10,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import func, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import sessionmaker
 
 from bot.errors import Conflict, JournalError, NotFound
 from bot.journal.database import open_database
-from bot.journal.models import Conversation, Label, TurnRecord, Vote, now
+from bot.journal.models import Conversation, Label, LabelMove, TurnRecord, Vote, now
 from bot.journal.people import People
 from bot.types import FinishReason, Message, Mix, Passage, Usage
 
 CHOICES = ("left", "right", "tie")
 NUMBER_RACES = 5
+SEED = "labels.yaml"
 
 
 @dataclass
@@ -158,7 +159,8 @@ class Journal:
             if session.scalar(select(func.count()).select_from(Label)):
                 return
             for (name, label), (version, pinned) in pins().items():
-                session.add(Label(name=name, label=label, version=version, hash=pinned, who="labels.yaml"))
+                session.add(Label(name=name, label=label, version=version, hash=pinned, who=SEED))
+                session.add(LabelMove(name=name, label=label, version=version, hash=pinned, who=SEED, why="", forced=False))
 
     def resolve(self, name: str, label: str) -> tuple[int, str]:
         """Version and content hash that `name@label` points to."""
@@ -172,8 +174,25 @@ class Journal:
         with self._session() as session:
             return {row.label: row.version for row in session.scalars(select(Label).where(Label.name == name))}
 
-    def put_label(self, name: str, label: str, version: int, pinned: str, who: str, expected: int | None) -> None:
-        """Move a label, or make it where `expected` is None. Raises Conflict when it points elsewhere by now."""
+    def label_moves(self, name: str) -> list[LabelMove]:
+        """How a prompt's labels came to where they are, the latest first."""
+        with self._session() as session:
+            moves = select(LabelMove).where(LabelMove.name == name).order_by(LabelMove.id.desc())
+            return list(session.scalars(moves))
+
+    def put_label(
+        self,
+        name: str,
+        label: str,
+        version: int,
+        pinned: str,
+        who: str,
+        expected: int | None,
+        why: str = "",
+        forced: bool = False,
+    ) -> None:
+        """Move a label, or make it where `expected` is None, and keep who did it and why. Raises Conflict when it points
+        elsewhere by now, JournalError where the database refuses; nothing has changed then."""
         values = {"version": version, "hash": pinned, "who": who, "at": now()}
         try:
             with self._session.begin() as session:
@@ -183,8 +202,14 @@ class Journal:
                 else:
                     here = (Label.name == name, Label.label == label, Label.version == expected)
                     moved = session.execute(update(Label).where(*here).values(values)).rowcount  # type: ignore[attr-defined]
+                if moved:
+                    move = LabelMove(name=name, label=label, previous=expected, why=why, forced=forced, **values)
+                    session.add(move)
         except IntegrityError:
             moved = 0
+        except SQLAlchemyError as error:
+            reason = getattr(error, "orig", None) or error
+            raise JournalError(f"{name}@{label} was not moved: {reason}.", "Make room, then move it again.") from None
         if not moved:
             known = self.labels(name).get(label)
             raise Conflict(f"{name}@{label} points at version {known}, not at {expected}.", "Look again, then move it.")

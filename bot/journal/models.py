@@ -108,3 +108,21 @@ class Token(Base):
     user: Mapped[str] = mapped_column(ForeignKey("users.name", ondelete="CASCADE"), index=True)
     at: Mapped[datetime.datetime] = mapped_column(default=now)
     expires: Mapped[datetime.datetime | None] = mapped_column(default=None)
+
+
+class LabelMove(Base):
+    """Every time a label was put: to what, from what (`previous` is None where it was new), by whom, why, and whether
+    against cases that fail."""
+
+    __tablename__ = "label_moves"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), index=True)
+    label: Mapped[str] = mapped_column(String(64))
+    version: Mapped[int]
+    previous: Mapped[int | None]
+    hash: Mapped[str] = mapped_column(String(64))
+    at: Mapped[datetime.datetime] = mapped_column(default=now)
+    who: Mapped[str] = mapped_column(String(64))
+    why: Mapped[str] = mapped_column(Text)
+    forced: Mapped[bool]

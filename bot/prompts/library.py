@@ -5,14 +5,22 @@ Labels are pointers and live elsewhere: the library is handed a `Labels`.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bot.errors import Conflict, NotFound, PromptError
 from bot.files import read_yaml, write_new
+from bot.prompts.cases import Cases, read_cases
+from bot.prompts.render import chat_template
 from bot.prompts.schema import Prompt, dump_prompt, parse_prompt
 from bot.refs import check_name, is_name, parse_ref, versions
 from bot.types import Labels
+
+if TYPE_CHECKING:
+    from langchain_core.prompts import ChatPromptTemplate
 
 PRODUCTION = "production"
 RESERVED = {"scenarios"}
@@ -27,6 +35,12 @@ class PromptVersion:
     @property
     def ref(self) -> str:
         return f"{self.name}@{self.version}"
+
+    @property
+    def template(self) -> ChatPromptTemplate:
+        """A real ChatPromptTemplate with all its examples, its variables at their defaults, that still wants `message`, and
+        takes `history`. Raises PromptError where a variable has no default: `chat_template` takes values and passages."""
+        return chat_template(self.prompt, self.prompt.examples, {}, None)
 
 
 class PromptLibrary:
@@ -70,6 +84,11 @@ class PromptLibrary:
             )
         return PromptVersion(name, version, prompt)
 
+    def cases(self, name: str) -> Cases:
+        """What the replies under a prompt must hold, whichever version. Raises PromptError for a file that does not fit."""
+        self.versions(name)
+        return read_cases(self.root / name)
+
     def _prompt(self, name: str, version: int) -> Prompt:
         path = self.root / name / f"v{version}.yaml"
         stat = path.stat()
@@ -84,8 +103,8 @@ class PromptLibrary:
     def save(self, name: str, prompt: Prompt, parent: int) -> PromptVersion:
         """A new version made from version `parent` (0 for a new prompt).
 
-        Content that `parent` already has is not a new version and gives `parent` back. Raises Conflict when another
-        version was saved since; nothing is overwritten then.
+        Content that a version already has is not a new version and gives that one back. Raises Conflict when another
+        version was saved since; nothing is overwritten then. Raises PromptError where the disk refuses.
         """
         known = versions(self.root / check_name("prompt", name), ".yaml")
         latest = known[-1] if known else 0
@@ -95,13 +114,26 @@ class PromptLibrary:
             raise Conflict(
                 f"{name}@{latest} was saved since you began from version {parent}.", "Compare the two and save again."
             )
-        if parent and self._prompt(name, parent).hash == prompt.hash:
-            return PromptVersion(name, parent, self._prompt(name, parent))
+        if same := self._same(name, known, prompt):
+            return same
         try:
             write_new(self.root / name / f"v{latest + 1}.yaml", dump_prompt(prompt))
         except FileExistsError:
             raise Conflict(f"{name}@{latest + 1} was saved at the same moment.", "Compare the two and save again.") from None
+        except OSError as error:
+            raise PromptError(
+                f"{name}@{latest + 1} was not saved: {error.strerror or error}.",
+                "Make room, then save again: what is already there is not saved twice.",
+            ) from None
         return PromptVersion(name, latest + 1, prompt)
+
+    def _same(self, name: str, known: Sequence[int], prompt: Prompt) -> PromptVersion | None:
+        """The newest version with this content. One that cannot be read has none."""
+        for version in reversed(known):
+            with contextlib.suppress(PromptError):
+                if self._prompt(name, version).hash == prompt.hash:
+                    return PromptVersion(name, version, self._prompt(name, version))
+        return None
 
     def seed_labels(self) -> dict[tuple[str, str], tuple[int, str]]:
         """The labels that `labels.yaml` proposes for an empty database: {(prompt, label): (version, hash)}."""

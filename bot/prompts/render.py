@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bot.errors import PromptError
 from bot.limits import MAX_RENDERED
-from bot.prompts.schema import Example, Prompt
+from bot.prompts.schema import Example, Prompt, filled, grown
 from bot.types import ROLE_OF, Message, Passage
 
 if TYPE_CHECKING:
@@ -45,13 +45,13 @@ def chat_template(
         ChatPromptTemplate,
         FewShotChatMessagePromptTemplate,
         MessagesPlaceholder,
-        PromptTemplate,
     )
 
     values = fill_variables(prompt, variables)
+    _check_growth(prompt, examples, values, passages, "")
 
     def fill(text: str, **extra: str) -> str:
-        return PromptTemplate.from_template(text).format(**values, **extra)
+        return filled(text, {**values, **extra})
 
     parts = [fill(prompt.role).strip()]
     if prompt.knowledge and passages is not None:
@@ -86,10 +86,30 @@ def render(
     if prompt is None:
         led = (Message("system", show_passages(passages)),) if passages else ()
         return (*led, *history)
+    _check_growth(prompt, examples, fill_variables(prompt, variables), passages, history[-1].content)
     template = chat_template(prompt, examples, variables, passages)
     earlier = [(message.role, message.content) for message in history[:-1]]
     messages = template.format_messages(history=earlier, message=history[-1].content)
     return tuple(_to_message(message) for message in messages)
+
+
+def _check_growth(
+    prompt: Prompt,
+    examples: Sequence[Example],
+    values: Mapping[str, str],
+    passages: Sequence[Passage] | None,
+    message: str,
+) -> None:
+    """Raises PromptError before anything is allocated that no engine would be sent: a text may repeat a variable."""
+    knowledge = prompt.knowledge if passages is not None else None
+    texts = [prompt.role, *(side for example in examples for side in (example.customer, example.agent))]
+    texts += [knowledge.found if passages else knowledge.nothing] if knowledge else []
+    given = {**values, "passages": show_passages(passages or ())}
+    size = sum(grown(text, given) for text in texts) + grown(prompt.template, {**values, "message": message})
+    if size > MAX_RENDERED:
+        raise PromptError(
+            f"The rendered prompt would have {size:,} characters; at most {MAX_RENDERED:,} are sent.", "Shorten it."
+        )
 
 
 def _to_message(message: BaseMessage) -> Message:

@@ -9,19 +9,27 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bot.errors import DataError, PromptError, faults
-from bot.files import parse_yaml
-from bot.limits import MAX_STOPS, MAX_TOKENS
+from bot.files import parse_yaml, place_in
+from bot.limits import MAX_RENDERED, MAX_STOPS, MAX_TOKENS
 from bot.types import content_hash
 
 MAX_TEXT = 20_000
 MAX_FILE = 200_000
+MAX_CONTEXT = 1_000_000
+"""Tokens that a budget may name."""
+MAX_VALUES = 1_500
+"""Keys and values in one file, together."""
+MAX_FAULTS = 20
+"""Faults that are told at once."""
+LATER_KEYS = ("select",)
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _BRACE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
@@ -53,6 +61,21 @@ class Knowledge(Part):
     nothing: str = Field(max_length=MAX_TEXT)
 
 
+class Select(Part):
+    """Which examples are shown: those nearest to the customer's message or, in the order written, the first; at most `count`
+    of them, and at most what `tokens` tokens hold. Without a `Select` all are, in their order."""
+
+    by: Literal["order", "similarity"] = "order"
+    count: int | None = Field(None, ge=1, le=100)
+    tokens: int | None = Field(None, ge=1, le=MAX_CONTEXT)
+
+    @model_validator(mode="after")
+    def _leaves_something_out(self) -> Select:
+        if self.count is None and self.tokens is None:
+            raise ValueError("say how many with count, or how long with tokens")
+        return self
+
+
 class Decoding(Part):
     """Decoding defaults; what is left out is the engine's default."""
 
@@ -71,6 +94,7 @@ class Prompt(Part):
     knowledge: Knowledge | None = None
     template: str = Field("{message}", max_length=MAX_TEXT)
     examples: list[Example] = Field(default_factory=list, max_length=100)
+    select: Select | None = None
     variables: dict[str, Variable] = Field(default_factory=dict)
     decoding: Decoding = Decoding()
     author: str = Field(min_length=1, max_length=200)
@@ -79,8 +103,10 @@ class Prompt(Part):
 
     @property
     def hash(self) -> str:
-        """Over what reaches the model: author, note and date are not part of it."""
-        return content_hash(self.model_dump_json(exclude={"author", "note", "date"}))
+        """Over what reaches the model: author, note and date are not part of it. A key that came later counts once it is
+        set, so that what was pinned before stays what it is."""
+        later = {key for key in LATER_KEYS if getattr(self, key) is None}
+        return content_hash(self.model_dump_json(exclude={"author", "note", "date", *later}))
 
     @model_validator(mode="after")
     def _texts_are_templates(self) -> Prompt:
@@ -89,18 +115,24 @@ class Prompt(Part):
                 raise ValueError(
                     f"variables: {name!r} cannot be a variable's name (letters, digits and _; not a reserved one)"
                 )
-        found = [fault for place, text, reserved in self._texts() for fault in self._faults(place, text, reserved)]
+        faulty = (fault for place, text, reserved in self.texts() for fault in self._faults(place, text, reserved))
+        found = list(islice(faulty, MAX_FAULTS))
         if "message" not in variables_of(self.template):
             found.append("template: {message} is missing, so the customer would not be heard")
         if self.knowledge and "passages" not in variables_of(self.knowledge.found):
             found.append("knowledge.found: {passages} is missing, so no passage would be shown")
         if self.technique == "few-shot" and not self.examples:
             found.append("examples: a few-shot prompt needs at least one")
+        if self.select and not self.examples:
+            found.append("select: there are no examples to choose from")
+        if not found:
+            found += self._too_large()
         if found:
             raise ValueError("; ".join(found))
         return self
 
-    def _texts(self) -> Iterator[tuple[str, str, set[str]]]:
+    def texts(self) -> Iterator[tuple[str, str, set[str]]]:
+        """Every template text with its place, and the names besides its variables that it may hold."""
         yield "role", self.role, set()
         yield "template", self.template, {"message"}
         if self.knowledge:
@@ -110,18 +142,30 @@ class Prompt(Part):
             yield f"examples[{number}].customer", example.customer, set()
             yield f"examples[{number}].agent", example.agent, set()
 
+    def _too_large(self) -> Iterator[str]:
+        """Texts that would grow past what an engine is sent when their variables' own defaults are filled in."""
+        defaults = {name: variable.default or "" for name, variable in self.variables.items()}
+        size = 0
+        for place, text, _ in self.texts():
+            size += grown(text, defaults)
+            if size > MAX_RENDERED:
+                yield f"{place}: with its variables filled in, the prompt has more than {MAX_RENDERED:,} characters"
+                return
+
     def _faults(self, place: str, text: str, reserved: set[str]) -> Iterator[str]:
         for match in _BRACE.finditer(text):
             if match[0] in ("{{", "}}"):
                 continue
+            name = match[1]
+            if name is not None and _IDENTIFIER.fullmatch(name) and (name in self.variables or name in reserved):
+                continue
             line, column = text.count("\n", 0, match.start()) + 1, match.start() - text.rfind("\n", 0, match.start())
             where = f"{place}, line {line}, column {column}"
-            name = match[1]
             if name is None:
                 yield f"{where}: a lone {match[0]!r}; write {match[0] * 2!r} for a brace"
             elif not _IDENTIFIER.fullmatch(name):
                 yield f"{where}: {match[0][:40]!r} is not a plain {{name}}"
-            elif name not in self.variables and name not in reserved:
+            else:
                 yield f"{where}: {match[0]!r} is not declared under variables"
 
 
@@ -130,14 +174,39 @@ def variables_of(text: str) -> set[str]:
     return {match[1] for match in _BRACE.finditer(text) if match[1] is not None}
 
 
+def grown(text: str, values: Mapping[str, str]) -> int:
+    """Characters of a template text, at most, once `values` are filled in: told before anything is allocated."""
+    used = (match[1] for match in _BRACE.finditer(text) if match[1] is not None)
+    return len(text) + sum(len(values.get(name, "")) for name in used)
+
+
+def filled(text: str, values: Mapping[str, str]) -> str:
+    """A template text with its variables' values, which are never expanded again, and single braces for doubled ones."""
+    return _BRACE.sub(lambda match: match[0][0] if match[1] is None else values[match[1]], text)
+
+
 def parse_prompt(text: str, where: str = "The prompt") -> Prompt:
     """The prompt in a YAML text. Raises PromptError that names every fault and its place."""
     if len(text) > MAX_FILE:
         raise PromptError(f"{where} has {len(text):,} characters; at most {MAX_FILE:,} are allowed.", "Shorten it.")
     try:
-        return check_prompt(parse_yaml(text, where), where)
+        return Prompt.model_validate(parse_yaml(text, where, MAX_VALUES))
     except DataError as error:
         raise PromptError(error.what, error.hint) from None
+    except ValidationError as error:
+        raise PromptError(
+            f"{where} is not valid: {_placed(error, text)}.", "prompts/README.md explains the format."
+        ) from None
+
+
+def _placed(error: ValidationError, text: str) -> str:
+    """What pydantic found, each fault with its line and column in the file."""
+    found = []
+    for fault in error.errors()[:MAX_FAULTS]:
+        line, column = place_in(text, fault["loc"])
+        place = f"{'.'.join(map(str, fault['loc']))} at line {line}, column {column}: " if fault["loc"] else ""
+        found.append(place + fault["msg"].removeprefix("Value error, "))
+    return "; ".join(found)
 
 
 def check_prompt(data: dict[str, Any], where: str = "The prompt") -> Prompt:

@@ -18,6 +18,7 @@ from bot.files import read_yaml
 from bot.training.transcripts import Conversation
 from bot.types import Message
 
+COPY = "+"
 _SLIP = 0.06
 """Share of the words with a slip."""
 _WORD = re.compile(r"(?<![\w\[@.-])[^\W\d_]{4,}(?![\w\]@-])")
@@ -34,8 +35,13 @@ def augmented(conversations: Iterable[Conversation], copies: int, seed: int) -> 
                 Message("user", _otherwise(message.content, chance)) if message.role == "user" else message
                 for message in conversation.messages
             )
-            made.append(replace(conversation, id=f"{conversation.id}+{number}", messages=messages))
+            made.append(replace(conversation, id=f"{conversation.id}{COPY}{number}", messages=messages))
     return made
+
+
+def original(conversation: str) -> str:
+    """The id of the conversation that one is a copy of; its own where it is none."""
+    return conversation.rpartition(COPY)[0] or conversation
 
 
 def _otherwise(text: str, chance: random.Random) -> str:

@@ -18,8 +18,8 @@ from pathlib import Path
 from bot.errors import BotError, DataError
 from bot.files import sha256_file
 from bot.limits import check_text
+from bot.personal.scrub import scrub, scrub_remark
 from bot.training.formats import BadRow, RawRow, read_rows
-from bot.training.personal_data import scrub, scrub_remark
 from bot.training.split import is_held_out
 from bot.training.turns import mend
 from bot.types import content_hash

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bot.errors import DataError
 from bot.knowledge.store import MemoryStore
 from bot.prompts.library import PromptVersion
+from bot.prompts.select import NOTHING, LeftOut
 from bot.training.augment import augmented
 from bot.training.canary import canary_conversations
 from bot.training.dataset import Renderer, Row
@@ -56,7 +59,10 @@ async def gather(
     longest = max(0, recipe.max_tokens - (recipe.virtual_tokens if recipe.method == "soft-prompt" else 0))
     knowledge = desk.knowledge_on(MemoryStore())
     try:
-        renderer = Renderer(tokenizer, prompt.prompt, knowledge, recipe.knowledge, desk.settings.passages, longest)
+        unseen = reduce(or_, (LeftOut.of(c.id, c.messages) for c in held_out), NOTHING)
+        renderer = Renderer(
+            tokenizer, prompt.prompt, knowledge, recipe.knowledge, desk.settings.passages, longest, desk.selector, unseen
+        )
         total = sum(len(c.messages) // 2 for part in parts for c in part)
         rows: list[list[Row]] = [[], []]
         read = 0

@@ -9,6 +9,7 @@ from bot.base import Base
 from bot.knowledge.search import KnowledgeBase
 from bot.knowledge.store import Store
 from bot.prompts.library import PromptLibrary
+from bot.prompts.select import ExampleSelector
 from bot.settings import Settings
 
 
@@ -29,6 +30,9 @@ class Rooms(Protocol):
 
     @property
     def prompts(self) -> PromptLibrary: ...
+
+    @property
+    def selector(self) -> ExampleSelector: ...
 
     def knowledge_on(self, store: Store) -> KnowledgeBase:
         """The workspace's articles on that store."""

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from bot.errors import BotError, DataError
 from bot.files import sha256_file
+from bot.personal.scrub import scrub, scrub_remark
 from bot.training.duplicates import alike, normalised
 from bot.training.formats import BadRow, Label, RawRow, read_rows
-from bot.training.personal_data import scrub, scrub_remark
 from bot.training.turns import is_known, mend
 from bot.types import Message, content_hash
 

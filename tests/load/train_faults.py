@@ -15,8 +15,8 @@ from pathlib import Path
 
 from bot.bench.rows import Row, at_most
 from bot.files import sha256_file
+from bot.personal.scrub import scrub
 from bot.training.checkpoints import SEAL
-from bot.training.personal_data import scrub
 from bot.training.runs import RunFolder, Runs
 from tests.conftest import ROOT
 from tests.load.train_common import Bench

@@ -10,6 +10,7 @@ import pytest
 
 from bot.errors import DataError
 from bot.training.formats import Label
+from bot.training.recipe import read_recipe
 from bot.training.transcripts import Transcripts, read_transcripts
 from bot.types import Message
 from tests.training.conftest import row
@@ -186,3 +187,12 @@ def test_remarks_name_the_first_bad_rows_and_count_the_rest(tmp_path: Path) -> N
     assert len(said) == 6
     assert said[0].startswith("a.jsonl:2: ")
     assert "25 more" in said[5]
+
+
+def test_a_recipe_may_leave_the_text_as_it_is(recipe: Path) -> None:
+    assert read_recipe(recipe).scrub
+    folder = recipe.parent / "other"
+    folder.mkdir()
+    row = {"messages": [{"role": "user", "content": "mail a@example.org"}, {"role": "agent", "content": "ok"}]}
+    (folder / "a.jsonl").write_text(json.dumps(row))
+    assert read_transcripts(folder, clean_personal_data=False).conversations[0].messages[0].content == "mail a@example.org"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bot.errors import PromptError
 from bot.prompts.render import render
-from bot.prompts.schema import Prompt, check_prompt
+from bot.prompts.schema import Example, Prompt, check_prompt
 from bot.types import Message, Passage
 from bot.web.pages.html import chips, differences, escape, inline_difference
 from bot.web.pages.inspector import messages_html
@@ -132,10 +132,12 @@ def variables_html(prompt: Prompt) -> str:
     return f'<div class="variables"><span>Variables</span>{"".join(own)}{chips(["{message}", "{passages}"])}</div>'
 
 
-def preview(prompt: Prompt, question: str, passages: Sequence[Passage] | None) -> tuple[Message, ...]:
+def preview(
+    prompt: Prompt, examples: Sequence[Example], question: str, passages: Sequence[Passage] | None
+) -> tuple[Message, ...]:
     """The messages as an engine would get them; a required variable shows its name."""
     given = {name: f"‹{name}›" for name, v in prompt.variables.items() if v.required or v.default is None}
-    return render(prompt, prompt.examples, given, passages, (Message("user", question),))
+    return render(prompt, examples, given, passages, (Message("user", question),))
 
 
 def preview_html(messages: Sequence[Message], tokens: int) -> str:

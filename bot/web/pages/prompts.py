@@ -232,7 +232,8 @@ class Prompts:
         changes = changes_html(parent, fields, opened["version"])
         try:
             prompt = edited(parent, fields, parent.author, parent.note)
-            messages = preview(prompt, question or "…", await self._passages(question))
+            examples = await self.desk.selector.select(prompt, question or "…", self.desk.engine.count)
+            messages = preview(prompt, examples, question or "…", await self._passages(question))
             return preview_html(messages, await asyncio.to_thread(self.desk.engine.count, messages)), changes
         except Exception as error:
             return notice(in_words(error), "bad"), changes
@@ -259,7 +260,7 @@ class Prompts:
         check_remarks(author, note)
         prompt = edited(self._made_from(opened).prompt, fields, author, note)
         saved = self.desk.prompts.save(opened["name"], prompt, opened["latest"])
-        if saved.version == opened["latest"]:
+        if saved.version <= opened["latest"]:
             return {self.notice: notice(f"Nothing to save: these are the texts of {saved.ref}.")}
         told = f"{saved.ref} is saved. Try it in the console; put a label on it when it is to be used."
         return {**self._open(saved.name, saved.version), self.notice: notice(told, "good")}

@@ -1,7 +1,7 @@
 """Where personal data stands in one text: a finder for each of eight structured kinds, the surest first.
 
 A finder gives spans. Names of people have no structure and are not found. Numbers that are prices, dates, counts or
-models are nobody's: a bare number counts only for what stands around it (`personal_data.yaml` has the words). Knows
+models are nobody's: a bare number counts only for what stands around it (`words.yaml` has the words). Knows
 nothing of conversations and placeholders.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from bot.files import read_yaml
 
 Span = tuple[int, int]
-WORDS: dict[str, list[str]] = read_yaml(Path(__file__).with_name("personal_data.yaml"))
+WORDS: dict[str, list[str]] = read_yaml(Path(__file__).with_name("words.yaml"))
 
 
 def any_of(key: str) -> str:

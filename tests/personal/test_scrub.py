@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.training.material import gather
-from bot.training.personal_data import scrub
-from bot.training.recipe import read_recipe
+from bot.personal.scrub import scrub
 from bot.training.transcripts import read_transcripts
 from tests.conftest import ROOT
 from tests.training.made_up import MAKERS, examples
@@ -118,13 +116,3 @@ def test_nothing_of_it_is_left_in_what_was_read_nor_in_what_is_said_of_it(tmp_pa
     assert "anna@example" not in everything
     left = [value for value in values if value in everything]
     assert len(left) <= 0.01 * len(values), left[:5]
-
-
-def test_a_recipe_may_leave_the_text_as_it_is(recipe: Path) -> None:
-    assert read_recipe(recipe).scrub
-    assert gather.__doc__
-    folder = recipe.parent / "other"
-    folder.mkdir()
-    row = {"messages": [{"role": "user", "content": "mail a@example.org"}, {"role": "agent", "content": "ok"}]}
-    (folder / "a.jsonl").write_text(json.dumps(row))
-    assert read_transcripts(folder, clean_personal_data=False).conversations[0].messages[0].content == "mail a@example.org"

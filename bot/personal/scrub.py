@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from bot.training.personal_kinds import KINDS, any_of
+from bot.personal.kinds import KINDS, any_of
 
 _PLACEHOLDER = re.compile(r"\[([A-Z]+)_(\d+)\]")
 _ASKED = re.compile(

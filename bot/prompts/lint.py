@@ -1,0 +1,231 @@
+"""Advice on a prompt before it is saved: what is legal and yet likely wrong. Words, limits and shapes are in `lint.yaml`.
+
+A finding says where, which rule, and the next step. Knows nothing of engines: who wants to know how much of the context a
+prompt eats hands in what counts tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Literal
+
+from bot.files import read_yaml
+from bot.personal.kinds import KINDS
+from bot.prompts.assertions import failures, names_in, sentences
+from bot.prompts.cases import Cases
+from bot.prompts.render import render
+from bot.prompts.schema import Example, Prompt, filled, variables_of
+from bot.types import Message
+
+Count = Callable[[Sequence[Message]], int]
+Severity = Literal["error", "warning"]
+_THINK = re.compile(r"</?think>")
+_FIGURE = re.compile(r"\d[\d.,]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`place` is a key of the prompt, with line and column in its text where there is one."""
+
+    severity: Severity
+    place: str
+    rule: str
+    what: str
+    next: str
+
+    def row(self) -> dict[str, str]:
+        return {"": self.severity, "place": self.place, "rule": self.rule, "finding": self.what, "next step": self.next}
+
+
+async def lint(prompt: Prompt, cases: Cases, count: Count | None = None, context: int = 0) -> list[Finding]:
+    """Everything that is worth a look, errors first. `count` tells tokens, `context` how many the base reads."""
+    found = [*_variables(prompt, cases), *_goal(prompt), *_wording(prompt), *_techniques(prompt)]
+    found += [finding for place, text in _all_texts(prompt) for finding in _leaks(place, text)]
+    found += [*await _rules(prompt, cases), *_contradictions(prompt.examples)]
+    if count and context:
+        found += _context(prompt, count, context)
+    return sorted(found, key=lambda finding: finding.severity)
+
+
+@cache
+def _words() -> dict[str, Any]:
+    return read_yaml(Path(__file__).with_name("lint.yaml"))
+
+
+@cache
+def _any_of(key: str) -> re.Pattern[str]:
+    words = sorted(_words()[key], key=len, reverse=True)
+    return re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, words)) + r")(?!\w)", re.I)
+
+
+def _at(place: str, text: str, start: int) -> str:
+    line, column = text.count("\n", 0, start) + 1, start - text.rfind("\n", 0, start)
+    return f"{place}, line {line}, column {column}"
+
+
+def _all_texts(prompt: Prompt) -> Iterator[tuple[str, str]]:
+    yield from ((place, text) for place, text, _ in prompt.texts())
+    for name, variable in prompt.variables.items():
+        yield f"variables.{name}", variable.default or ""
+
+
+def _shown(prompt: Prompt) -> dict[str, str]:
+    """The variables' values as an example may see them; a required one shows its name."""
+    return {name: f"‹{name}›" if v.default is None else v.default for name, v in prompt.variables.items()}
+
+
+def _variables(prompt: Prompt, cases: Cases) -> Iterator[Finding]:
+    used = {name for _, text, _ in prompt.texts() for name in variables_of(text)}
+    asked = {name for a in (*cases.every_reply, *(a for c in cases.cases for a in c.expect)) for name in names_in(a)}
+    given = {name for case in cases.cases for name in case.variables}
+    for name in prompt.variables:
+        if name not in used:
+            yield Finding(
+                "warning", f"variables.{name}", "unused variable", f"{{{name}}} is in no text.", "Use it, or take it out."
+            )
+    for name in sorted((asked | given) - set(prompt.variables)):
+        yield Finding(
+            "error", "cases.yaml", "undeclared variable", f"The cases speak of {{{name}}}, which the prompt does not have.",
+            "Declare it under variables, or correct the case.",
+        )  # fmt: skip
+
+
+def _goal(prompt: Prompt) -> Iterator[Finding]:
+    if not _any_of("goal").search(prompt.role):
+        yield Finding(
+            "warning", "role", "no goal", "The role does not say what the agent is to do.",
+            "Say it in one sentence, such as: Answer the customer's question from the knowledge below.",
+        )  # fmt: skip
+
+
+def _wording(prompt: Prompt) -> Iterator[Finding]:
+    limits = _words()["limits"]
+    texts = [("role", prompt.role)]
+    texts += (
+        [("knowledge.found", prompt.knowledge.found), ("knowledge.nothing", prompt.knowledge.nothing)]
+        if (prompt.knowledge)
+        else []
+    )
+    for place, text in texts:
+        for match in _any_of("vague").finditer(text):
+            yield Finding(
+                "warning", _at(place, text, match.start()), "vague", f"“{match[0]}” says nothing that can be checked.",
+                "Say what to do, when, and how much.",
+            )  # fmt: skip
+        for sentence in sentences(" ".join(text.split())):
+            if len(sentence.split()) > limits["sentence_words"]:
+                yield Finding(
+                    "warning", place, "over-long", f"A sentence has {len(sentence.split())} words: “{sentence[:60]}…”.",
+                    "Make two of it.",
+                )  # fmt: skip
+    if (size := len(prompt.role.split())) > limits["role_words"]:
+        yield Finding(
+            "warning", "role", "over-long", f"The role has {size} words; {limits['role_words']} are plenty.",
+            "Leave out what an example shows, or what knowledge holds.",
+        )  # fmt: skip
+
+
+def _techniques(prompt: Prompt) -> Iterator[Finding]:
+    asks = bool(_THINK.search(prompt.role))
+    if prompt.technique == "chain-of-thought" and not asks:
+        yield Finding(
+            "warning", "role", "reasoning", "Nothing asks for reasoning between <think> and </think>.",
+            "Ask for it in the role, or choose another technique.",
+        )  # fmt: skip
+    if prompt.technique != "chain-of-thought":
+        for place, text, _ in prompt.texts():
+            if tag := _THINK.search(text):
+                yield Finding(
+                    "error", _at(place, text, tag.start()), "reasoning",
+                    f"Under the technique {prompt.technique} customers would read what {tag[0]} marks.",
+                    "Set technique to chain-of-thought, or take the tag out.",
+                )  # fmt: skip
+
+
+def _leaks(place: str, text: str) -> Iterator[Finding]:
+    """Secrets, personal data and control tokens."""
+    import re2
+
+    for name, pattern in _words()["secrets"].items():
+        for match in re2.finditer(pattern, text):
+            yield Finding(
+                "error", _at(place, text, match.start()), "secret", f"This looks like {name}.",
+                "Take it out, and have it changed where it is used.",
+            )  # fmt: skip
+    for kind, finder in KINDS.items():
+        for start, end in finder(text):
+            yield Finding(
+                "warning", _at(place, text, start), "personal data", f"“{text[start:end]}” looks like {kind.lower()} data.",
+                "Take it out where it is a person's.",
+            )  # fmt: skip
+    for match in re2.finditer(_words()["control"], text):
+        yield Finding(
+            "error", _at(place, text, match.start()), "control token",
+            f"{match.group(0)} is a command in some model's language; here it is sent as plain text.", "Take it out.",
+        )  # fmt: skip
+
+
+async def _rules(prompt: Prompt, cases: Cases) -> list[Finding]:
+    """Examples that break what every reply must hold. What needs passages or an embedding cannot be told of them."""
+    rules = [rule for rule in cases.every_reply if rule.kind not in ("cites_passage", "similar")]
+    values, found = _shown(prompt), []
+    for number, example in enumerate(prompt.examples, 1):
+        for fault in await failures(rules, filled(example.agent, values), values, (), None):
+            found.append(
+                Finding(
+                    "error", f"examples[{number}].agent", "breaks the rules", f"{fault} Every reply must (cases.yaml).",
+                    "Correct the example: a model follows it rather than the rule.",
+                )
+            )  # fmt: skip
+    return found
+
+
+def _contradictions(examples: Sequence[Example]) -> Iterator[Finding]:
+    """Two that ask the same and tell other figures, or are the same question with another reply."""
+    least = _words()["limits"]["same_question"]
+    for (first, one), (second, other) in combinations(enumerate(examples, 1), 2):
+        asked, again = _asked(one.customer), _asked(other.customer)
+        plain = (" ".join(text.casefold().split()) for text in (one.customer, other.customer))
+        same = len(set(plain)) == 1 or (bool(asked) and asked == again)
+        near = len(asked & again) / max(1, len(asked | again)) >= least
+        differs = " ".join(one.agent.casefold().split()) != " ".join(other.agent.casefold().split())
+        figures = set(_FIGURE.findall(one.agent)) != set(_FIGURE.findall(other.agent))
+        if (same and differs) or (near and figures):
+            yield Finding(
+                "error", f"examples[{second}]", "contradiction", f"It asks what example {first} asks and answers otherwise.",
+                "Keep the one that is right.",
+            )  # fmt: skip
+        elif same:
+            yield Finding(
+                "warning", f"examples[{second}]", "twice", f"It is example {first} again.", "Show another situation instead."
+            )
+
+
+def _asked(text: str) -> set[str]:
+    return set(re.findall(r"[\w']+", text.casefold())) - set(_words()["little"])
+
+
+def _context(prompt: Prompt, count: Count, context: int) -> Iterator[Finding]:
+    """With as many examples as a message may be shown, the longest first."""
+    examples = sorted(prompt.examples, key=lambda e: -len(e.customer + e.agent))
+    budget = 0
+    if prompt.select:
+        examples = examples[: prompt.select.count]
+        budget = prompt.select.tokens or 0
+    if budget:
+        examples = []
+    given = {
+        name: value for name, value in _shown(prompt).items() if prompt.variables[name].required or value.startswith("‹")
+    }
+    tokens = budget + count(render(prompt, examples, given, (), (Message("user", "."),)))
+    if tokens * 2 > context:
+        yield Finding(
+            "error", "examples" if prompt.examples else "role", "context",
+            f"The prompt takes {tokens:,} of the {context:,} tokens that the base reads.",
+            "Leave half of them to passages, the conversation and the reply: shorten it, or set select.",
+        )  # fmt: skip

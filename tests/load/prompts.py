@@ -1,0 +1,98 @@
+"""Rendering a prompt of 20 examples chosen by similarity, beyond the embedding itself: the median of many messages.
+
+python tests/load/prompts.py --out tests/load/results/prompts.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import datetime
+import json
+import platform
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bot.knowledge.embedding import SentenceEmbedder
+from bot.prompts.render import render
+from bot.prompts.schema import Prompt
+from bot.prompts.select import ExampleSelector
+from bot.types import Message, Passage
+
+EXAMPLES, SHOWN, TARGET_MS = 100, 20, 5.0
+THINGS = ("lamp", "hub", "bulb", "strip", "button", "parcel", "refund", "plan", "card", "code")
+
+
+class Timed(SentenceEmbedder):
+    """Keeps how long it took."""
+
+    seconds = 0.0
+
+    async def embed(self, texts: Sequence[str]) -> Any:
+        start = time.perf_counter()
+        try:
+            return await super().embed(texts)
+        finally:
+            self.seconds += time.perf_counter() - start
+
+
+def prompt() -> Prompt:
+    examples = [
+        {
+            "customer": f"What about my {THINGS[n % 10]} number {n}?",
+            "agent": f"It is {n} days old.",
+            "source": f"made up #{n}",
+        }
+        for n in range(EXAMPLES)
+    ]
+    return Prompt.model_validate(
+        {
+            "technique": "few-shot", "role": "You are {name}. Answer in one sentence.", "examples": examples,
+            "select": {"by": "similarity", "count": SHOWN},
+            "variables": {"name": {"description": "Who", "default": "Robin"}},
+            "knowledge": {"found": "Knowledge: {passages}", "nothing": "None."},
+            "author": "a", "note": "n", "date": "2026-11-27",
+        }
+    )  # fmt: skip
+
+
+async def measure(messages: int) -> float:
+    embedder, made = Timed(), prompt()
+    selector, taken = ExampleSelector(embedder), []
+    passages = [Passage(f"a#{n}", "Title", "A sentence of an article. " * 8, "a") for n in range(3)]
+    for number in range(messages):
+        question = f"Hello, my {THINGS[number % 10]} is {number} days late."
+        before, start = embedder.seconds, time.perf_counter()
+        examples = await selector.select(made, question, lambda _: 0)
+        sent = render(made, examples, {}, passages, [Message("user", question)])
+        taken.append(time.perf_counter() - start - (embedder.seconds - before))
+        assert len(sent) == 2 + 2 * SHOWN
+    embedder.close()
+    return statistics.median(taken[5:]) * 1e3
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--messages", type=int, default=205)
+    given = parser.parse_args()
+    value = round(asyncio.run(measure(given.messages)), 2)
+    row = {
+        "id": "F", "measure": f"rendering {SHOWN} of {EXAMPLES} examples by similarity, beyond the embedding, median",
+        "value": value, "unit": "ms", "target": TARGET_MS, "holds": value < TARGET_MS,
+    }  # fmt: skip
+    report = {
+        "made": datetime.date.today().isoformat(),
+        "command": f"python tests/load/prompts.py --out {given.out}",
+        "machine": f"{platform.machine()}, Python {platform.python_version()}",
+        "rows": [row],
+    }
+    given.out.write_text(json.dumps(report, indent=1) + "\n")
+    print(row)
+
+
+if __name__ == "__main__":
+    main()
