@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bot.engine.local.batch import CHUNK
 from bot.engine.local.encode import encode, encode_reply
 from bot.engine.local.factors import Factors
 from bot.engine.local.model import Model
-from bot.engine.local.scheduler import CHUNK
 from bot.engine.local.slots import Slots, Window
 from bot.engine.local.stack import Adders, shared
 from bot.errors import EngineError, InvalidMessage
