@@ -44,8 +44,8 @@ class Prefixes:
         wanted = np.array(ids[:-1])
         best, shared = 0, LEAST - 1
         for number, entry in self._entries.items():
-            if entry.key == key and (common := _common(entry.ids, wanted)) > shared:
-                best, shared = number, common
+            if entry.key == key and (alike := _common(entry.ids, wanted)) > shared:
+                best, shared = number, alike
         self.queries += len(ids)
         if not best:
             return None
@@ -60,15 +60,20 @@ class Prefixes:
         new = np.array(ids)
         for number, entry in list(self._entries.items()):
             if entry.key == key:
-                common = _common(entry.ids, new)
-                if common == len(new):
+                alike = _common(entry.ids, new)
+                if alike == len(new):
                     return
-                if common == len(entry.ids):
+                if alike == len(entry.ids):
                     del self._entries[number]
         self._number += 1
         self._entries[self._number] = _Entry(key, new, slots)
         while self._entries and self.bytes > self._limit:
             self._entries.popitem(last=False)
+
+
+def common(a: list[int], b: list[int]) -> int:
+    """Tokens that both begin with."""
+    return _common(np.array(a), np.array(b))
 
 
 def _common(a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]) -> int:
