@@ -130,16 +130,13 @@ class _Asking:
         # Where the likeliest token is taken chance decides nothing: one seed speaks for all.
         self.drawn = self.seeds if sampling.temperature else self.seeds[:1]
         sent = await asyncio.to_thread(self._sent, mix, prompt, sampling.max_tokens)
-        await self._work_off(
-            [
-                (item, request)
-                for item, messages in sent
-                for request in (
-                    *(Ask(messages, mix, sampling, seed) for seed in self.drawn),
-                    *([Score(messages, mix, item.reference)] if item.reference and not self.hides else []),
-                )
-            ]
-        )
+        requests: list[tuple[Item, Ask | Score]] = []
+        for item, messages in sent:
+            requests += [(item, Ask(messages, mix, sampling, seed)) for seed in self.drawn]
+            if item.reference and not self.hides:
+                # Right behind its reply: their prompt is read once.
+                requests.append((item, Score(messages, mix, item.reference)))
+        await self._work_off(requests)
         if self.hides:
             # The reference stands where the arm's own reply would: behind its reasoning.
             first = {item: said for (item, seed), said in self.said.items() if seed == self.seeds[0]}

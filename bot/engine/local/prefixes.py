@@ -7,6 +7,7 @@ start; what is shared is the longest common beginning. The model's thread alone 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +40,7 @@ class Prefixes:
     def bytes(self) -> int:
         return sum(entry.slots.bytes for entry in list(self._entries.values()))
 
-    def find(self, key: str, ids: list[int]) -> tuple[Slots, int] | None:
+    def find(self, key: str, ids: Sequence[int]) -> tuple[Slots, int] | None:
         """The slots that share most tokens with `ids`, and how many; never all, since the last must be read anew."""
         wanted = np.array(ids[:-1])
         best, shared = 0, LEAST - 1
@@ -53,7 +54,7 @@ class Prefixes:
         self._entries.move_to_end(best)
         return self._entries[best].slots, shared
 
-    def keep(self, key: str, ids: list[int], slots: Slots) -> None:
+    def keep(self, key: str, ids: Sequence[int], slots: Slots) -> None:
         """Remember a prompt that was read. Entries that it begins with are dropped."""
         if len(ids) <= LEAST or slots.bytes > self._limit:
             return
@@ -71,7 +72,7 @@ class Prefixes:
             self._entries.popitem(last=False)
 
 
-def common(a: list[int], b: list[int]) -> int:
+def common(a: Sequence[int], b: Sequence[int]) -> int:
     """Tokens that both begin with."""
     return _common(np.array(a), np.array(b))
 
