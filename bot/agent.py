@@ -1,6 +1,7 @@
 """The one place where the order of steps is written: resolve → search → select → render → generate → record.
 
-An `Agent` is handed its rooms and builds none. It is a LangChain `Runnable` from `Turn` to `Answer`.
+An `Agent` is handed its rooms and builds none. It is a LangChain `Runnable` from `Turn` to `Answer`. The steps before the
+engine are functions of their own, so that an evaluation asks the very same.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from bot.prompts.reasoning import ReasoningFilter
 from bot.prompts.render import check_size, render, size_of
 from bot.prompts.schema import Example
 from bot.prompts.select import ExampleSelector
-from bot.types import Engine, FinishReason, Message, Mix, Passage, Piece, Sampling, Turn, Usage, content_hash
+from bot.types import AgentSpec, Engine, FinishReason, Message, Mix, Passage, Piece, Sampling, Turn, Usage, content_hash
 
 if TYPE_CHECKING:
     from bot.metrics import Metrics
@@ -47,6 +48,59 @@ class Answer:
     usage: Usage = Usage()
     turn_id: int = 0
     exchange: Exchange = field(default_factory=lambda: Exchange("", ""), repr=False)
+
+
+def resolve(spec: AgentSpec, adapters: AdapterCatalog, prompts: PromptLibrary) -> tuple[Mix, PromptVersion | None]:
+    """Names → verified things. Raises an error that lists what there is."""
+    return adapters.mix(spec.adapters), prompts.get(spec.prompt) if spec.prompt else None
+
+
+def sampling_for(prompt: PromptVersion | None, turn: Turn) -> Sampling:
+    """The prompt's decoding defaults under the turn's own wishes."""
+    values = {**(prompt.prompt.decoding.model_dump(exclude_none=True) if prompt else {}), **turn.sampling}
+    values["stop"] = tuple(values.get("stop") or ())
+    return check_sampling(Sampling(**values), turn.seed)
+
+
+def hides_reasoning(prompt: PromptVersion | None) -> bool:
+    return prompt is not None and prompt.prompt.technique == "chain-of-thought"
+
+
+async def examples_for(
+    turn: Turn, prompt: PromptVersion | None, selector: ExampleSelector, engine: Engine
+) -> tuple[Example, ...]:
+    """The few-shot examples that are shown before the turn's question."""
+    body = prompt.prompt if prompt else None
+    if body and body.select and body.select.tokens is not None:
+        # Only an engine that is ready can count.
+        await engine.load()
+    return await selector.select(body, turn.messages[-1].content, engine.count)
+
+
+def messages_for(
+    turn: Turn,
+    prompt: PromptVersion | None,
+    examples: tuple[Example, ...],
+    found: tuple[Passage, ...] | None,
+    mix: Mix,
+    reply: int,
+    engine: Engine,
+) -> tuple[Message, ...]:
+    """The messages as sent, with room for a reply of `reply` tokens. The oldest exchanges are left out where not all can be
+    read."""
+    body = prompt.prompt if prompt else None
+    starts = [number for number, message in enumerate(turn.messages) if message.role == "user"]
+
+    def sent(dropped: int) -> tuple[Message, ...]:
+        early = tuple(m for m in turn.messages[: starts[dropped]] if m.role == "system") if dropped else ()
+        history = early + turn.messages[starts[dropped] if dropped else 0 :]
+        return render(body, examples, turn.variables, found, history)
+
+    def readable(dropped: int) -> bool:
+        messages = sent(dropped)
+        return size_of(messages) <= MAX_RENDERED and engine.fits(messages, reply, mix)
+
+    return check_size(sent(bisect_left(range(len(starts) - 1), True, key=readable)))
 
 
 class Agent(Runnable[Turn, Answer]):
@@ -76,9 +130,9 @@ class Agent(Runnable[Turn, Answer]):
         try:
             check_messages(turn.messages)
             mix, prompt = await asyncio.to_thread(self._resolve, turn, exchange)
-            sampling = _sampling(prompt, turn)
+            sampling = sampling_for(prompt, turn)
             exchange.sampling = {"seed": turn.seed, **{f.name: getattr(sampling, f.name) for f in fields(sampling)}}
-            screen = ReasoningFilter() if prompt and prompt.prompt.technique == "chain-of-thought" else None
+            screen = ReasoningFilter() if hides_reasoning(prompt) else None
             if screen and sampling.logprobs is not None:
                 raise InvalidMessage(
                     f"logprobs would tell the reasoning that {exchange.prompt} hides.",
@@ -87,11 +141,11 @@ class Agent(Runnable[Turn, Answer]):
             clock.lap("resolve_ms")
             async with _within(clock.start + self.deadline, self.deadline):
                 found = await self._search(turn)
-                examples = await self._select(turn, prompt)
+                examples = await examples_for(turn, prompt, self.selector, self.engine)
             exchange.passages = answer.passages = found or ()
             clock.lap("search_ms")
             exchange.messages = await asyncio.to_thread(
-                self._render, turn, prompt, examples, found, mix, sampling.max_tokens
+                messages_for, turn, prompt, examples, found, mix, sampling.max_tokens, self.engine
             )
             clock.lap("render_ms")
             stream = self.engine.stream(exchange.messages, mix, sampling, turn.seed)
@@ -121,8 +175,7 @@ class Agent(Runnable[Turn, Answer]):
     def _resolve(self, turn: Turn, exchange: Exchange) -> tuple[Mix, PromptVersion | None]:
         """Names → verified things, stamped onto the exchange."""
         spec = turn.agent
-        mix = self.adapters.mix(spec.adapters)
-        prompt = self.prompts.get(spec.prompt) if spec.prompt else None
+        mix, prompt = resolve(spec, self.adapters, self.prompts)
         exchange.mix, exchange.knowledge, exchange.base_hash = mix, spec.knowledge, self.adapters.base.hash
         if prompt:
             exchange.prompt, exchange.prompt_hash = prompt.ref, prompt.prompt.hash
@@ -135,37 +188,6 @@ class Agent(Runnable[Turn, Answer]):
             return turn.passages
         asked = [message.content for message in turn.messages if message.role == "user"]
         return await self.knowledge.search_turn(asked, turn.agent.knowledge, self.passages)
-
-    async def _select(self, turn: Turn, prompt: PromptVersion | None) -> tuple[Example, ...]:
-        body = prompt.prompt if prompt else None
-        if body and body.select and body.select.tokens is not None:
-            # Only an engine that is ready can count.
-            await self.engine.load()
-        return await self.selector.select(body, turn.messages[-1].content, self.engine.count)
-
-    def _render(
-        self,
-        turn: Turn,
-        prompt: PromptVersion | None,
-        examples: tuple[Example, ...],
-        found: tuple[Passage, ...] | None,
-        mix: Mix,
-        reply: int,
-    ) -> tuple[Message, ...]:
-        """The messages as sent. The oldest exchanges are left out where not all can be read."""
-        body = prompt.prompt if prompt else None
-        starts = [number for number, message in enumerate(turn.messages) if message.role == "user"]
-
-        def sent(dropped: int) -> tuple[Message, ...]:
-            early = tuple(m for m in turn.messages[: starts[dropped]] if m.role == "system") if dropped else ()
-            history = early + turn.messages[starts[dropped] if dropped else 0 :]
-            return render(body, examples, turn.variables, found, history)
-
-        def readable(dropped: int) -> bool:
-            messages = sent(dropped)
-            return size_of(messages) <= MAX_RENDERED and self.engine.fits(messages, reply, mix)
-
-        return check_size(sent(bisect_left(range(len(starts) - 1), True, key=readable)))
 
     async def _until(self, moment: float, stream: AsyncGenerator[Piece, None]) -> AsyncGenerator[Piece, None]:
         """The pieces that come before a moment of the performance counter; where some came, a last one says that the reply
@@ -231,13 +253,6 @@ async def _within(moment: float, seconds: float) -> AsyncIterator[None]:
         if limit.expired():
             raise DeadlinePassed(seconds) from None
         raise
-
-
-def _sampling(prompt: PromptVersion | None, turn: Turn) -> Sampling:
-    """The prompt's decoding defaults under the turn's own wishes."""
-    values = {**(prompt.prompt.decoding.model_dump(exclude_none=True) if prompt else {}), **turn.sampling}
-    values["stop"] = tuple(values.get("stop") or ())
-    return check_sampling(Sampling(**values), turn.seed)
 
 
 class _Clock:
