@@ -80,8 +80,9 @@ def evaluate(
     """Prompt, adapter, or both? Every arm answers the held-out turns; a report and a verdict."""
     import signal
 
-    from bot.evaluation.evaluate import as_text, check_regressions, rows
+    from bot.evaluation.evaluate import as_text, read_drops, read_report, rows
     from bot.evaluation.evaluate import evaluate as run
+    from bot.evaluation.gate import check_against
     from bot.evaluation.options import make_options
     from bot.runs.progress import progress_on_stderr
 
@@ -94,6 +95,7 @@ def evaluate(
         raise typer.BadParameter("--resume goes on as the run began.")
     if max_drop and not against:
         raise typer.BadParameter("--max-drop says what --against may lose: name a report.")
+    old, drops = read_report(against) if against else None, read_drops(max_drop or [])
     desk = open_desk(workspace, base=base, dtype="float32")
     # Whoever ends a run, by hand or as a service, finds it resumable. A shell's background jobs would ignore the first.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -105,7 +107,7 @@ def evaluate(
     else:
         table(rows(report), as_json)
         put(as_text(report, folder))
-    if against and (fallen := check_regressions(report, against, max_drop or [])):
+    if old and (fallen := check_against(report, old, drops)):
         for text in fallen:
             say(text)
         raise typer.Exit(1)

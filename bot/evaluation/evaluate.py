@@ -50,8 +50,9 @@ LIBRARIES = ("torch", "transformers", "peft", "switchboard")
 def evaluate(
     options: Options, desk: Rooms, progress: Progress | None = None, resume: bool = False, out: Path | None = None
 ) -> tuple[Report, Path]:
-    """The report and its folder; it is written to `out` as well, where that is given. `resume` goes on with the newest unfinished run of that scenario, under its own options.
-    Raises DataError for input that cannot be used, SettingsError in another precision than float32."""
+    """The report and its folder; it is written to `out` as well, where that is given. `resume` goes on with the newest
+    unfinished run of that scenario, under its own options. Raises DataError for input that cannot be used, SettingsError in
+    another precision than float32."""
     check_exact(desk.settings)
     read_prices(Path(options.prices) if options.prices else DEFAULT)
     options.prompts()
@@ -166,19 +167,21 @@ def rows(report: Report) -> list[dict[str, str]]:
     return found
 
 
-def check_regressions(new: Report, against: Path, drops: Sequence[str]) -> list[str]:
-    """What fell below the report in `against`, a sentence each. `drops` are like "similarity=0.02". Raises DataError."""
-    from bot.evaluation.gate import check_against
-
+def read_report(path: Path) -> Report:
+    """Raises DataError for what is no report."""
     try:
-        old = Report.model_validate(read_json(against))
+        return Report.model_validate(read_json(path))
     except ValidationError as error:
-        raise DataError(f"{against} is no report: {faults(error)}.", "Give a report.json of this version.") from None
+        raise DataError(f"{path} is no report: {faults(error)}.", "Give a report.json of this version.") from None
+
+
+def read_drops(texts: Sequence[str]) -> dict[str, float]:
+    """Like "similarity=0.02": the most that a measure may lose. Raises DataError."""
     allowed = {}
-    for text in drops:
+    for text in texts:
         name, _, number = text.partition("=")
         try:
             allowed[name.strip()] = float(number)
         except ValueError:
             raise DataError(f"{text!r} says no largest drop.", "Like similarity=0.02.") from None
-    return check_against(new, old, allowed)
+    return allowed

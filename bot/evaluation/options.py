@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -53,10 +53,10 @@ class Options(BaseModel):
             way, equals, ref = (part.strip() for part in text.partition("="))
             if way not in ("zero-shot", "few-shot", "chain-of-thought") or not equals or not ref:
                 raise DataError(f"{text!r} names no prompt of a technique.", "Like few-shot=support-examples@2.")
-            chosen[way] = ref
+            chosen[cast("Way", way)] = ref
         return chosen
 
-    def _given(self) -> list[tuple[str, object]]:
+    def _given(self) -> list[tuple[str, Any]]:
         return list(self.model_dump(mode="json", exclude_defaults=True, exclude={"scenario"}).items())
 
 
