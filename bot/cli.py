@@ -28,6 +28,7 @@ app.add_typer(knowledge_app, name="knowledge")
 app.add_typer(users_app, name="users")
 
 app.command()(engineering.train)
+app.command()(engineering.evaluate)
 app.add_typer(engineering.adapters_app, name="adapters")
 app.add_typer(engineering.data_app, name="data")
 app.add_typer(engineering.bench_app, name="bench")

@@ -24,7 +24,7 @@ from bot.limits import check_messages
 from bot.prompts.library import PromptVersion
 from bot.prompts.reasoning import ReasoningFilter, reasoned
 from bot.prompts.render import size_of
-from bot.training.progress import Progress, Step
+from bot.runs.progress import Progress, Step
 from bot.types import Ask, Message, Mix, Outcome, Piece, Said, Score, Scored, Turn
 
 log = logging.getLogger("bot")

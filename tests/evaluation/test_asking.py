@@ -18,8 +18,8 @@ from bot.evaluation.asking import Asked, ask
 from bot.evaluation.items import Item
 from bot.evaluation.replies import Reply
 from bot.evaluation.rooms import exact
+from bot.runs.progress import Quiet, Step
 from bot.settings import Settings, load
-from bot.training.progress import Quiet, Step
 from bot.types import AgentSpec, Message, Mix, Passage, Turn
 from tests.conftest import WordEmbedder, make_adapter, make_soft_prompt
 

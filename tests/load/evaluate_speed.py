@@ -36,8 +36,8 @@ from bot.evaluation.asking import Asked, ask
 from bot.evaluation.items import Item
 from bot.evaluation.rooms import exact
 from bot.knowledge.store import MemoryStore
+from bot.runs.progress import Quiet
 from bot.settings import load
-from bot.training.progress import Quiet
 from bot.training.split import split
 from bot.training.train import train
 from bot.training.transcripts import read_transcripts
