@@ -22,6 +22,20 @@ FAIRNESS_GAP = "fairness gap"
 SHARE = "share"
 """Unit of what lies between 0 and 1, shown as per cent."""
 
+MATTERS = {
+    FACTS_RIGHT: 0.05,
+    FACTS_WRONG: 0.05,
+    RULES: 0.05,
+    SIMILARITY: 0.02,
+    CHRF: 2.0,
+    REFERENCE_COST: 0.05,
+    CONSISTENCY: 0.05,
+    FORGETTING: 0.1,
+    FAIRNESS_GAP: 0.05,
+}
+"""By measure, the smallest difference that a desk would change its set-up for, in the measure's unit. One question in
+twenty answered better or worse is seen in the mail; 0.05 nats a token are a twentieth of perplexity."""
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
