@@ -16,9 +16,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import combinations
+from statistics import NormalDist
 
 import numpy as np
-from scipy.stats import norm
 
 from bot.evaluation.measured import MATTERS, SHARE, Measured
 from bot.evaluation.results import Comparison, Figure, MeasureResult, Verdict
@@ -26,7 +26,7 @@ from bot.training.bootstrap import CONFIDENCE, Array, deviations, ratio_means, s
 
 FEWEST = 10
 """Conversations. With fewer, an interval says more about the method than about the arms."""
-_FOUND = float(norm.ppf(0.8))
+_FOUND = NormalDist().inv_cdf(0.8)
 _ROUNDING = 1e-12
 
 
@@ -110,7 +110,7 @@ class _Sample:
         means, influences, counts = self._sums(list(columns.values()))
         errors = standard_errors(influences, np.maximum(counts, 2))
         enough = counts >= FEWEST
-        together = float(norm.isf((1 - CONFIDENCE) / 2 / len(columns)))
+        together = -NormalDist().inv_cdf((1 - CONFIDENCE) / 2 / len(columns))
         if enough.any():
             together = float(np.quantile(deviations(influences[:, enough], seed).max(1), CONFIDENCE))
         return [

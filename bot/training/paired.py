@@ -52,9 +52,11 @@ def difference(one: Sequence[RowLoss], other: Sequence[RowLoss], seed: int = 0) 
     if count == 1:
         return Difference(mean, -np.inf, np.inf)
     nats, tokens = (
-        np.stack([np.bincount(places, weights=[getattr(row, column) for row in rows]) for rows in (one, other)], axis=1)
+        np.stack(
+            [np.bincount(places, weights=[float(getattr(row, column)) for row in rows]) for rows in (one, other)], axis=1
+        )
         for column in ("nats", "tokens")
     )
-    influences = ratio_means(nats, tokens)[1] @ np.array([[1.0], [-1.0]])
+    influences = ratio_means(nats.astype(float), tokens.astype(float))[1] @ np.array([[1.0], [-1.0]])
     reach = float(np.quantile(deviations(influences, seed), CONFIDENCE) * standard_errors(influences, count)[0])
     return Difference(mean, mean - reach, mean + reach)
