@@ -101,11 +101,8 @@ def _certainty(new: MeasureResult, old: MeasureResult, arm: str) -> str:
     pair = compare([measured], "before")[0].comparisons[0]
     if pair.low is None or pair.high is None:
         return "There are too few conversations to rule out chance."
-    ends = f"the 95 % interval of the change, {pair.low:.4g} to {pair.high:.4g},"
-    return f"On the same items {ends} {'holds' if pair.verdict == 'tie' else 'does not hold'} 0{_MEANING[pair.verdict == 'tie']}"
-
-
-_MEANING = {True: ": it may be chance.", False: ": it is no chance."}
+    ends = f"On the same items the 95 % interval of the change, {pair.low:.4g} to {pair.high:.4g},"
+    return f"{ends} {'holds 0: it may be chance' if pair.verdict == 'tie' else 'does not hold 0: it is no chance'}."
 
 
 def _key(name: str) -> str:
