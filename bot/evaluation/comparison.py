@@ -58,8 +58,8 @@ def _of_family(
         return str(_texts()["absent"])
     if not able:
         return str(_texts()["failed"]).format(reason=own[0].failure)
-    # Without the base there is nothing that an arm could be found to forget: the table shows also what is forbidden.
-    best = choose(able, measures, costs).arm
+    # What forgets too much stands in the table all the same, where its family has nothing else.
+    best = choose(able, measures, costs).arm or able[0].name
     return next(arm for arm in able if arm.name == best)
 
 

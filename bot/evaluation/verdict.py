@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bot.evaluation.choice import Choice, base_beside, between, choose, ordered
+from bot.evaluation.choice import Choice, between, choose, ordered
 from bot.evaluation.measured import CONSISTENCY, FAIRNESS_GAP, FORGETTING
 from bot.evaluation.results import Advice, ArmResult, Comparison, Cost, Curve, MeasureResult
 from bot.evaluation.statistics import FEWEST, worth_telling
@@ -56,7 +56,7 @@ def advise(
     return Advice(
         arm=arm.name,
         headline=pattern.format(named=named(arm), conversations=conversations),
-        reasons=(*reasons, *_mind(arm, arms, measures), *remarks),
+        reasons=(*reasons, *_mind(arm, measures), *remarks),
     )
 
 
@@ -147,21 +147,21 @@ def _needed(measure: MeasureResult, pair: Comparison) -> str:
     return str(_texts()["needed"]).format(size=size, needed=pair.needed, count=count)
 
 
-def _mind(arm: ArmResult, arms: Sequence[ArmResult], measures: Sequence[MeasureResult]) -> Iterator[str]:
+def _mind(arm: ArmResult, measures: Sequence[MeasureResult]) -> Iterator[str]:
     """What the advised arm does worse, beyond chance, in the measures that do not decide or decide last."""
     named_measures = {measure.name: measure for measure in measures}
-    for name in (FORGETTING, FAIRNESS_GAP, CONSISTENCY):
-        measure = named_measures.get(name)
-        own = figure_of(measure, arm.name) if measure else None
-        if not (measure and own):
-            continue
-        figures = sorted(measure.figures, key=lambda figure: figure.mean, reverse=measure.better == "higher")
-        rivals = [base_beside(arm, arms)] if name == FORGETTING else [figure.arm for figure in figures]
-        for rival in rivals:
-            pair, other = between(measure, arm.name, rival), figure_of(measure, rival)
-            if pair and other and pair.verdict == "worse":
-                shown = {"own": said(own.mean, measure.unit), "other": said(other.mean, measure.unit)}
-                yield _texts()["mind"][name].format(arm=rival, **shown)
+    texts = _texts()["mind"]
+    forgetting = named_measures.get(FORGETTING)
+    forgot = figure_of(forgetting, arm.name) if forgetting else None
+    if forgetting and forgot and (forgot.low or 0) > 0:
+        yield texts[FORGETTING].format(own=said(forgot.mean, forgetting.unit))
+    for measure in (named_measures[name] for name in (FAIRNESS_GAP, CONSISTENCY) if name in named_measures):
+        own = figure_of(measure, arm.name)
+        for other in sorted(measure.figures, key=lambda figure: figure.mean, reverse=measure.better == "higher"):
+            pair = between(measure, arm.name, other.arm)
+            if own and pair and pair.verdict == "worse":
+                figures = {"own": said(own.mean, measure.unit), "other": said(other.mean, measure.unit)}
+                yield texts[measure.name].format(arm=other.arm, **figures)
                 break
 
 

@@ -71,7 +71,7 @@ def test_prompt_and_adapter_together_win() -> None:
     assert advice.headline == "Use support@2 with returns@1."
     told = " ".join(advice.reasons)
     assert "It has the best facts right of those that were left, 68 %" in told
-    assert "The adapter alone (returns@1) gains nothing over the prompt (support@2) (facts right 4" in told
+    assert "The adapter alone (returns@1) gains nothing over the prompt (support@2) (facts right 3" in told
     assert (
         "The prompt with the adapter (support@2 with returns@1) gains over the prompt (support@2): facts right 68 %" in told
     )
@@ -111,10 +111,10 @@ def test_facts_come_before_likeness_and_a_later_measure_decides_among_ties() -> 
 
 def test_what_forgets_too_much_is_not_used_and_what_forgets_some_is_told() -> None:
     right = measure(FACTS_RIGHT, {"base": 0.2, "zero-shot": 0.4, "adapter": 0.8})
-    much = verdict(right, measure(FORGETTING, {"base": 3.0, "zero-shot": 3.0, "adapter": 4.5}))
+    much = verdict(right, measure(FORGETTING, {"base": 0.0, "zero-shot": 0.0, "adapter": 1.5}))
     assert much.arm == "zero-shot"
     assert any(reason.startswith("Not to be used") and "adapter" in reason for reason in much.reasons)
-    some = verdict(right, measure(FORGETTING, {"base": 3.0, "zero-shot": 3.0, "adapter": 3.4}))
+    some = verdict(right, measure(FORGETTING, {"base": 0.0, "zero-shot": 0.0, "adapter": 0.4}))
     assert some.arm == "adapter"
     assert any(reason.startswith("Mind that it forgets some") for reason in some.reasons)
 
