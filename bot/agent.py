@@ -1,6 +1,7 @@
 """The one place where the order of steps is written: resolve → search → render → generate → record.
 
-An `Agent` is handed its rooms and builds none. It is a LangChain `Runnable` from `Turn` to `Answer`.
+An `Agent` is handed its rooms and builds none. It is a LangChain `Runnable` from `Turn` to `Answer`. The steps before the
+engine are functions of their own, so that an evaluation asks the very same.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from bot.limits import MAX_RENDERED, check_messages, check_sampling
 from bot.prompts.library import PromptLibrary, PromptVersion
 from bot.prompts.reasoning import ReasoningFilter
 from bot.prompts.render import check_size, render, size_of
-from bot.types import Engine, FinishReason, Message, Mix, Passage, Piece, Sampling, Turn, Usage, content_hash
+from bot.types import AgentSpec, Engine, FinishReason, Message, Mix, Passage, Piece, Sampling, Turn, Usage, content_hash
 
 if TYPE_CHECKING:
     from bot.metrics import Metrics
@@ -45,6 +46,43 @@ class Answer:
     usage: Usage = Usage()
     turn_id: int = 0
     exchange: Exchange = field(default_factory=lambda: Exchange("", ""), repr=False)
+
+
+def resolve(spec: AgentSpec, adapters: AdapterCatalog, prompts: PromptLibrary) -> tuple[Mix, PromptVersion | None]:
+    """Names → verified things. Raises an error that lists what there is."""
+    return adapters.mix(spec.adapters), prompts.get(spec.prompt) if spec.prompt else None
+
+
+def sampling_for(prompt: PromptVersion | None, turn: Turn) -> Sampling:
+    """The prompt's decoding defaults under the turn's own wishes."""
+    values = {**(prompt.prompt.decoding.model_dump(exclude_none=True) if prompt else {}), **turn.sampling}
+    values["stop"] = tuple(values.get("stop") or ())
+    return check_sampling(Sampling(**values), turn.seed)
+
+
+def hides_reasoning(prompt: PromptVersion | None) -> bool:
+    return prompt is not None and prompt.prompt.technique == "chain-of-thought"
+
+
+def messages_for(
+    turn: Turn, prompt: PromptVersion | None, found: tuple[Passage, ...] | None, mix: Mix, reply: int, engine: Engine
+) -> tuple[Message, ...]:
+    """The messages as sent, with room for a reply of `reply` tokens. The oldest exchanges are left out where not all can be
+    read."""
+    body = prompt.prompt if prompt else None
+    examples = body.examples if body else ()
+    starts = [number for number, message in enumerate(turn.messages) if message.role == "user"]
+
+    def sent(dropped: int) -> tuple[Message, ...]:
+        early = tuple(m for m in turn.messages[: starts[dropped]] if m.role == "system") if dropped else ()
+        history = early + turn.messages[starts[dropped] if dropped else 0 :]
+        return render(body, examples, turn.variables, found, history)
+
+    def readable(dropped: int) -> bool:
+        messages = sent(dropped)
+        return size_of(messages) <= MAX_RENDERED and engine.fits(messages, reply, mix)
+
+    return check_size(sent(bisect_left(range(len(starts) - 1), True, key=readable)))
 
 
 class Agent(Runnable[Turn, Answer]):
@@ -73,9 +111,9 @@ class Agent(Runnable[Turn, Answer]):
         try:
             check_messages(turn.messages)
             mix, prompt = await asyncio.to_thread(self._resolve, turn, exchange)
-            sampling = _sampling(prompt, turn)
+            sampling = sampling_for(prompt, turn)
             exchange.sampling = {"seed": turn.seed, **{f.name: getattr(sampling, f.name) for f in fields(sampling)}}
-            screen = ReasoningFilter() if prompt and prompt.prompt.technique == "chain-of-thought" else None
+            screen = ReasoningFilter() if hides_reasoning(prompt) else None
             if screen and sampling.logprobs is not None:
                 raise InvalidMessage(
                     f"logprobs would tell the reasoning that {exchange.prompt} hides.",
@@ -86,7 +124,9 @@ class Agent(Runnable[Turn, Answer]):
                 found = await self._search(turn)
             exchange.passages = answer.passages = found or ()
             clock.lap("search_ms")
-            exchange.messages = await asyncio.to_thread(self._render, turn, prompt, found, mix, sampling.max_tokens)
+            exchange.messages = await asyncio.to_thread(
+                messages_for, turn, prompt, found, mix, sampling.max_tokens, self.engine
+            )
             clock.lap("render_ms")
             stream = self.engine.stream(exchange.messages, mix, sampling, turn.seed)
             async with aclosing(stream), aclosing(self._until(clock.start + self.deadline, stream)) as pieces:
@@ -115,8 +155,7 @@ class Agent(Runnable[Turn, Answer]):
     def _resolve(self, turn: Turn, exchange: Exchange) -> tuple[Mix, PromptVersion | None]:
         """Names → verified things, stamped onto the exchange."""
         spec = turn.agent
-        mix = self.adapters.mix(spec.adapters)
-        prompt = self.prompts.get(spec.prompt) if spec.prompt else None
+        mix, prompt = resolve(spec, self.adapters, self.prompts)
         exchange.mix, exchange.knowledge, exchange.base_hash = mix, spec.knowledge, self.adapters.base.hash
         if prompt:
             exchange.prompt, exchange.prompt_hash = prompt.ref, prompt.prompt.hash
@@ -129,25 +168,6 @@ class Agent(Runnable[Turn, Answer]):
             return turn.passages
         asked = [message.content for message in turn.messages if message.role == "user"]
         return await self.knowledge.search_turn(asked, turn.agent.knowledge, self.passages)
-
-    def _render(
-        self, turn: Turn, prompt: PromptVersion | None, found: tuple[Passage, ...] | None, mix: Mix, reply: int
-    ) -> tuple[Message, ...]:
-        """The messages as sent. The oldest exchanges are left out where not all can be read."""
-        body = prompt.prompt if prompt else None
-        examples = body.examples if body else ()
-        starts = [number for number, message in enumerate(turn.messages) if message.role == "user"]
-
-        def sent(dropped: int) -> tuple[Message, ...]:
-            early = tuple(m for m in turn.messages[: starts[dropped]] if m.role == "system") if dropped else ()
-            history = early + turn.messages[starts[dropped] if dropped else 0 :]
-            return render(body, examples, turn.variables, found, history)
-
-        def readable(dropped: int) -> bool:
-            messages = sent(dropped)
-            return size_of(messages) <= MAX_RENDERED and self.engine.fits(messages, reply, mix)
-
-        return check_size(sent(bisect_left(range(len(starts) - 1), True, key=readable)))
 
     async def _until(self, moment: float, stream: AsyncGenerator[Piece, None]) -> AsyncGenerator[Piece, None]:
         """The pieces that come before a moment of the performance counter; where some came, a last one says that the reply
@@ -213,13 +233,6 @@ async def _within(moment: float, seconds: float) -> AsyncIterator[None]:
         if limit.expired():
             raise DeadlinePassed(seconds) from None
         raise
-
-
-def _sampling(prompt: PromptVersion | None, turn: Turn) -> Sampling:
-    """The prompt's decoding defaults under the turn's own wishes."""
-    values = {**(prompt.prompt.decoding.model_dump(exclude_none=True) if prompt else {}), **turn.sampling}
-    values["stop"] = tuple(values.get("stop") or ())
-    return check_sampling(Sampling(**values), turn.seed)
 
 
 class _Clock:

@@ -166,6 +166,48 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
+class Ask:
+    """One of a set of requests: a reply is wanted."""
+
+    messages: tuple[Message, ...]
+    mix: Mix
+    sampling: Sampling
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One of a set of requests: how likely `reply` is after `messages` and after `before`, what the assistant said first,
+    such as its reasoning, which is not counted."""
+
+    messages: tuple[Message, ...]
+    mix: Mix
+    reply: str
+    before: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A whole reply. Milliseconds since the reading of its prompt began, to the first piece and to the end."""
+
+    text: str
+    finish_reason: FinishReason
+    usage: Usage
+    first_token_ms: float
+    total_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Log-probability (natural) of each token of a reply and of its end token."""
+
+    logprobs: tuple[float, ...]
+
+
+Outcome = Said | Scored | Exception
+
+
+@dataclass(frozen=True, slots=True)
 class EngineState:
     """What an engine is doing now; zeros where it cannot tell. Prefixes are counted in tokens since its start, and in
     bytes that are kept now."""
@@ -219,6 +261,12 @@ class Engine(Protocol):
 
     async def score(self, messages: Sequence[Message], reply: str, mix: Mix) -> list[float]:
         """Log-probability (natural) of each token of `reply` and of its end token, given `messages`."""
+        ...
+
+    def work_off(self, requests: Sequence[Ask | Score]) -> AsyncGenerator[tuple[int, Outcome], None]:
+        """A set of requests at once: the place of each with what became of it, as they are done, an error being that
+        request's alone. No limit of a queue applies. The local engine starts on them in their order and gives the same
+        numbers for the same set, whatever it did before and whoever else is served. Closing the iterator stops the work."""
         ...
 
     async def classify(self, text: str, adapter: Adapter) -> dict[str, float]:

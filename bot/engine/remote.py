@@ -13,8 +13,22 @@ from collections.abc import AsyncGenerator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from bot.engine.gathered import gathered
 from bot.errors import EngineError, NotAvailable, Overloaded
-from bot.types import Adapter, EngineState, FinishReason, Message, Mix, Piece, Sampling, TokenScore, Usage
+from bot.types import (
+    Adapter,
+    Ask,
+    EngineState,
+    FinishReason,
+    Message,
+    Mix,
+    Outcome,
+    Piece,
+    Sampling,
+    Score,
+    TokenScore,
+    Usage,
+)
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -98,6 +112,9 @@ class RemoteEngine:
 
     async def score(self, messages: Sequence[Message], reply: str, mix: Mix) -> list[float]:
         raise NotAvailable("The remote engine cannot score a given reply.", "Use the local engine.")
+
+    def work_off(self, requests: Sequence[Ask | Score]) -> AsyncGenerator[tuple[int, Outcome], None]:
+        return gathered(self, requests)
 
     async def classify(self, text: str, adapter: Adapter) -> dict[str, float]:
         # An encoder is small and runs here, whatever runs the base.

@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
-from bot.types import Adapter, EngineState, FinishReason, Message, Mix, Piece, Sampling, Usage
+from bot.engine.gathered import gathered
+from bot.types import Adapter, Ask, EngineState, FinishReason, Message, Mix, Outcome, Piece, Sampling, Score, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,9 @@ class ScriptedEngine:
 
     async def score(self, messages: Sequence[Message], reply: str, mix: Mix) -> list[float]:
         return [-1.0] * (len(reply.split()) + 1)
+
+    def work_off(self, requests: Sequence[Ask | Score]) -> AsyncGenerator[tuple[int, Outcome], None]:
+        return gathered(self, requests)
 
     async def classify(self, text: str, adapter: Adapter) -> dict[str, float]:
         return {label: float(place == 0) for place, label in enumerate(adapter.labels)}

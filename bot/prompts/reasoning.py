@@ -54,6 +54,19 @@ class ReasoningFilter:
         return text
 
 
+def reasoned(reply: str) -> str:
+    """The reasoning that a whole reply began with, tags and what parts it from the rest included: what another reply would
+    stand behind. "" where there is none; a tag that was never closed is."""
+    opened = _OPEN.search(reply)
+    if not opened:
+        return ""
+    closed = list(_CLOSE.finditer(reply, opened.end()))
+    if not closed:
+        return f"{reply[opened.start() :].rstrip()}</think> "
+    rest = reply[closed[-1].end() :]
+    return reply[opened.start() : closed[-1].end()] + (rest[: len(rest) - len(rest.lstrip())] or " ")
+
+
 def _sure(text: str) -> int:
     """Where the end of `text` could be the beginning of a tag; its length where it could not."""
     start = text.rfind("<")

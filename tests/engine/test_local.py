@@ -134,7 +134,7 @@ async def test_closing_the_stream_stops_the_model(engine: LocalEngine) -> None:
     await stream.aclose()
     for _ in range(2):
         await asyncio.wrap_future(engine._scheduler.call(lambda: None))
-    assert engine._scheduler._rows == []
+    assert engine._scheduler.batch.rows == []
     rest = await asyncio.wait_for(reply(engine, "hello", Mix()), 2)
     assert rest
 

@@ -137,11 +137,11 @@ async def test_everybody_gone_leaves_nothing_behind(tiny_base: Base, tmp_path: P
         await stream.aclose()
 
     await asyncio.gather(*(leave_early(number) for number in range(12)))
-    scheduler = engine._scheduler
+    scheduler, batch = engine._scheduler, engine._scheduler.batch
     # The first may run in a turn that began before they left, the second before the turn in which they go has ended.
     for _ in range(3):
         await asyncio.wrap_future(scheduler.call(lambda: None))
-    left = (scheduler._rows, scheduler._waiting, scheduler._slots.bytes, scheduler._added, scheduler._stack._held)
+    left = (batch.rows, scheduler._waiting, batch._slots.bytes, batch._added, batch._stack._held)
     assert not any(left)
     await engine.close()
 
@@ -173,13 +173,13 @@ async def test_an_error_in_one_row_leaves_the_others_alone(tiny_base: Base, monk
 async def test_a_fault_of_the_whole_batch_is_told_and_the_thread_goes_on(tiny_base: Base) -> None:
     engine = LocalEngine(tiny_base, "float32")
     expected = await said(engine, Mix())
-    scheduler = engine._scheduler
+    batch = engine._scheduler.batch
 
     def broken() -> None:
-        del scheduler._step  # type: ignore[attr-defined]
+        del batch.step  # type: ignore[attr-defined]
         raise MemoryError("no room")
 
-    scheduler._step = broken  # type: ignore[method-assign]
+    batch.step = broken  # type: ignore[method-assign]
     with pytest.raises(MemoryError):
         await said(engine, Mix())
     assert await said(engine, Mix()) == expected
@@ -205,7 +205,7 @@ async def test_closing_an_engine_that_was_never_asked_builds_nothing(tiny_base: 
 
 async def test_more_replies_than_rows_take_turns(tiny_base: Base) -> None:
     engine = LocalEngine(tiny_base, "float32")
-    engine._scheduler._max_rows = 3
+    engine._scheduler.batch._max_rows = 3
     expected = await said(engine, Mix())
     assert await asyncio.gather(*(said(engine, Mix()) for _ in range(10))) == [expected] * 10
     await engine.close()
@@ -214,15 +214,15 @@ async def test_more_replies_than_rows_take_turns(tiny_base: Base) -> None:
 async def test_rows_wait_until_the_batch_has_memory_for_them_and_it_is_given_back(tiny_base: Base) -> None:
     engine = LocalEngine(tiny_base, "float32")
     expected = await said(engine, Mix())
-    model, scheduler, seen = engine._loaded(), engine._scheduler, []
-    scheduler._max_bytes = 2 * 128 * model.position_bytes
-    step = scheduler._step
+    model, batch, seen = engine._loaded(), engine._scheduler.batch, []
+    batch._max_bytes = 2 * 128 * model.position_bytes
+    step = batch.step
 
     def watched() -> None:
-        seen.append((len(scheduler._rows), scheduler._slots.bytes))
+        seen.append((len(batch.rows), batch._slots.bytes))
         step()
 
-    scheduler._step = watched  # type: ignore[method-assign]
+    batch.step = watched  # type: ignore[method-assign]
     long = [Message("system", ROLE * 6), Message("user", "and now everything")]
     assert engine.count(long) > 256, "more than the limit has room for, so it runs alone"
     alone = [piece.text async for piece in engine.stream(long, Mix(), GREEDY, 0)]
@@ -236,21 +236,21 @@ async def test_rows_wait_until_the_batch_has_memory_for_them_and_it_is_given_bac
     assert short == [expected] * 5
     assert whole == alone
     assert {rows for rows, _ in seen} == {1, 2}
-    assert all(size <= scheduler._max_bytes or rows == 1 for rows, size in seen)
+    assert all(size <= batch._max_bytes or rows == 1 for rows, size in seen)
     await engine.close()
 
 
 async def test_memory_of_rows_that_left_is_given_back_while_others_go_on(tiny_base: Base, tmp_path: Path) -> None:
     engine, sizes = LocalEngine(tiny_base, "float32"), []
     mixes = [Mix(((one(tiny_base, tmp_path / f"a{seed}" / "v1", seed), 1.0),)) for seed in range(5)]
-    scheduler = engine._scheduler
-    step = scheduler._step
+    scheduler, batch = engine._scheduler, engine._scheduler.batch
+    step = batch.step
 
     def watched() -> None:
         step()
-        sizes.append((len(scheduler._rows), scheduler._slots.bytes, scheduler._stack._room))
+        sizes.append((len(batch.rows), batch._slots.bytes, batch._stack._room))
 
-    scheduler._step = watched  # type: ignore[method-assign]
+    batch.step = watched  # type: ignore[method-assign]
 
     async def chat(mix: Mix, tokens: int) -> None:
         how = Sampling(max_tokens=tokens, ignore_eos=True)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.prompts.reasoning import ReasoningFilter
+from bot.prompts.reasoning import ReasoningFilter, reasoned
 from bot.types import Piece, Usage
 
 words = st.lists(
@@ -74,3 +74,17 @@ def test_the_last_piece_keeps_its_end_and_usage() -> None:
     assert screen.shown(Piece("<think>a")) is None
     last = screen.shown(Piece("b", "length", Usage(3, 4)))
     assert last == Piece("", "length", Usage(3, 4))
+
+
+@pytest.mark.parametrize(
+    ("reply", "before"),
+    [
+        ("<think>none</think> Sorry.", "<think>none</think> "),
+        ("<think>a</think>\n\n<think>b</think>\nYes.", "<think>a</think>\n\n<think>b</think>\n"),
+        ("<think>cut of", "<think>cut of</think> "),
+        ("<think>all</think>", "<think>all</think> "),
+        ("No reasoning at all.", ""),
+    ],
+)
+def test_another_reply_would_stand_behind_the_reasoning(reply: str, before: str) -> None:
+    assert reasoned(reply) == before

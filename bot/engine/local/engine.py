@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from bot.base import Base
-from bot.types import Adapter, EngineState, Message, Mix, Piece, Sampling
+from bot.types import Adapter, Ask, EngineState, Message, Mix, Outcome, Piece, Sampling, Score
 
 if TYPE_CHECKING:
     from bot.engine.local.encoder import EncoderClassifiers
@@ -42,7 +42,7 @@ class LocalEngine:
         memory: float = 2,
     ) -> None:
         self._base, self._dtype, self._device, self._threads = base, dtype, device, threads
-        self._max_queue, self._memory = max_queue, memory
+        self._max_queue, self._max_bytes = max_queue, int(memory * 2**30)
         self._model: Model | None = None
         self._lock, self._loading = threading.Lock(), threading.Lock()
         self._made: Scheduler | None = None
@@ -53,7 +53,7 @@ class LocalEngine:
             if self._made is None:
                 from bot.engine.local.scheduler import Scheduler
 
-                self._made = Scheduler(self._loaded, self._max_queue, int(self._memory * 2**30))
+                self._made = Scheduler(self._loaded, self._max_queue, self._max_bytes)
             return self._made
 
     @cached_property
@@ -114,6 +114,26 @@ class LocalEngine:
         from bot.engine.local.reading import Scoring
 
         return (await self._read(lambda: Scoring(self._loaded(), messages, reply, mix))).logprobs
+
+    async def work_off(self, requests: Sequence[Ask | Score]) -> AsyncGenerator[tuple[int, Outcome], None]:
+        from bot.engine.local.answering import Answering
+
+        loop = asyncio.get_running_loop()
+        done: asyncio.Queue[tuple[int, Outcome] | None] = asyncio.Queue()
+
+        def tell(number: int, outcome: Outcome) -> None:
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(done.put_nowait, (number, outcome))
+
+        answering = await asyncio.to_thread(lambda: Answering(self._loaded(), requests, self._max_bytes, tell))
+        working = asyncio.wrap_future(self._scheduler.call(answering.turn))
+        working.add_done_callback(lambda _: done.put_nowait(None))
+        try:
+            while one := await done.get():
+                yield one
+            await working
+        finally:
+            working.cancel()
 
     async def classify(self, text: str, adapter: Adapter) -> dict[str, float]:
         if adapter.encoder:

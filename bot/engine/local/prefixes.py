@@ -7,6 +7,7 @@ start; what is shared is the longest common beginning. The model's thread alone 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,13 +40,13 @@ class Prefixes:
     def bytes(self) -> int:
         return sum(entry.slots.bytes for entry in list(self._entries.values()))
 
-    def find(self, key: str, ids: list[int]) -> tuple[Slots, int] | None:
+    def find(self, key: str, ids: Sequence[int]) -> tuple[Slots, int] | None:
         """The slots that share most tokens with `ids`, and how many; never all, since the last must be read anew."""
         wanted = np.array(ids[:-1])
         best, shared = 0, LEAST - 1
         for number, entry in self._entries.items():
-            if entry.key == key and (common := _common(entry.ids, wanted)) > shared:
-                best, shared = number, common
+            if entry.key == key and (alike := _common(entry.ids, wanted)) > shared:
+                best, shared = number, alike
         self.queries += len(ids)
         if not best:
             return None
@@ -53,22 +54,27 @@ class Prefixes:
         self._entries.move_to_end(best)
         return self._entries[best].slots, shared
 
-    def keep(self, key: str, ids: list[int], slots: Slots) -> None:
+    def keep(self, key: str, ids: Sequence[int], slots: Slots) -> None:
         """Remember a prompt that was read. Entries that it begins with are dropped."""
         if len(ids) <= LEAST or slots.bytes > self._limit:
             return
         new = np.array(ids)
         for number, entry in list(self._entries.items()):
             if entry.key == key:
-                common = _common(entry.ids, new)
-                if common == len(new):
+                alike = _common(entry.ids, new)
+                if alike == len(new):
                     return
-                if common == len(entry.ids):
+                if alike == len(entry.ids):
                     del self._entries[number]
         self._number += 1
         self._entries[self._number] = _Entry(key, new, slots)
         while self._entries and self.bytes > self._limit:
             self._entries.popitem(last=False)
+
+
+def common(a: Sequence[int], b: Sequence[int]) -> int:
+    """Tokens that both begin with."""
+    return _common(np.array(a), np.array(b))
 
 
 def _common(a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]) -> int:

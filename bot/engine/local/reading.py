@@ -13,10 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bot.engine.local.batch import CHUNK
 from bot.engine.local.encode import encode, encode_reply
 from bot.engine.local.factors import Factors
 from bot.engine.local.model import Model
-from bot.engine.local.scheduler import CHUNK
+from bot.engine.local.prefixes import Prefixes, common
 from bot.engine.local.slots import Slots, Window
 from bot.engine.local.stack import Adders, shared
 from bot.errors import EngineError, InvalidMessage
@@ -49,14 +50,33 @@ class Reading(ABC):
 
 
 class Scoring(Reading):
-    """One reply under one mix."""
+    """One reply under one mix, after what the assistant said `before`."""
 
-    def __init__(self, model: Model, messages: Sequence[Message], reply: str, mix: Mix) -> None:
-        ids, start = encode_reply(model.tokenizer, messages, reply)
+    def __init__(self, model: Model, messages: Sequence[Message], reply: str, mix: Mix, before: str = "") -> None:
+        ids, start = encode_reply(model.tokenizer, messages, before + reply)
+        if before:
+            # A token that holds the end of the one and the beginning of the other is counted.
+            start = max(start, common(ids, encode_reply(model.tokenizer, messages, before)[0]))
         super().__init__(model, ids, *model.parts(mix))
-        self._start = self._before + start
+        self._key, self._start = mix.hash, self._before + start
         self.logprobs: list[float] = []
         """Of each token of the reply and its end, as far as it was read."""
+
+    @property
+    def begun(self) -> bool:
+        return self._filled > 0
+
+    def find(self, prefixes: Prefixes) -> None:
+        """What was read before, under the same mix, is not read again."""
+        if found := prefixes.find(self._key, self._ids):
+            slots, shared = found
+            # The place before the reply is read anew: its logits are about the first token.
+            self._filled = min(self._before + shared, self._start - 1)
+            self._slots.copy(0, slots, 0, self._filled)
+
+    def keep(self, prefixes: Prefixes) -> None:
+        """Once all was read: others may begin alike."""
+        prefixes.keep(self._key, self._ids, self._slots)
 
     def _take(self, inputs: Mapping[str, Tensor], window: Window, added: Adders | None) -> None:
         end = window.end
