@@ -1,7 +1,7 @@
 """What each arm takes: time and tokens of its replies, training, bytes, transcripts, and money by a price file.
 
-Timings are of this run, where many replies share the machine; they are never part of what must repeat. Of the machine's time a
-reply is counted its part: its time in the batch over that of all replies, of the `seconds` that all of them took together.
+Timings are of this run, where many replies share the machine; they are never part of what must repeat. Of the machine's time
+a reply is counted its part: its time in the batch over that of all replies, of the `seconds` that all took together.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from bot.evaluation.measures.per_item import ByArm, conversations, per_item
 
 
 def chrf(replies: ByArm, items: Sequence[Item]) -> Measured:
-    from sacrebleu.metrics import CHRF as SentenceChrf
+    from sacrebleu.metrics.chrf import CHRF as SentenceChrf
 
     score = SentenceChrf().sentence_score
 

@@ -1,7 +1,7 @@
 """Does an arm say the same when the same is asked: in other words, under other seeds, after earlier turns in another order?
 
-Agreement of two replies is one number from 0 to 1: the mean of the share of their facts that both tell (1 where neither tells
-any) and of their embeddings' cosine (not below 0). An item's consistency is the mean over its kinds of the mean over pairs.
+Agreement of two replies is one number from 0 to 1: the mean of the share of their facts that both tell (1 where neither
+tells any) and of their embeddings' cosine (not below 0). An item's is the mean over its kinds of the mean over pairs.
 """
 
 from __future__ import annotations
@@ -109,9 +109,9 @@ async def consistency(replies: ByArm, items: Sequence[Item], meanings: Meanings)
         "higher",
         conversations(items),
         values,
-        about=f"Agreement of the replies to {len(chosen)} questions with those to two paraphrases of each, under the other seeds,"
-        " and after earlier turns in another order (or a greeting put before), 0 to 1, the three averaged. Agreement of two"
-        " replies is the mean of the share of their facts that both tell and of their cosine.",
+        about=f"Agreement of the replies to {len(chosen)} questions with those to {PARAPHRASES} paraphrases of each, under the"
+        " other seeds, and after earlier turns in another order (or a greeting put before), the three averaged. Agreement of two"
+        " replies, 0 to 1, is the mean of the share of their facts that both tell and of their cosine.",
     )
 
 

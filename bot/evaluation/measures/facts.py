@@ -34,7 +34,7 @@ def _tells(reply: str, fact: Fact) -> bool:
     if isinstance(fact, Step):
         return takes(fact, steps(reply))
     # A name may begin a sentence, where no capital marks it.
-    return fact in figures(reply) or (fact in reply and states(reply, fact))
+    return fact in figures(reply) or (fact in " ".join(reply.split()) and states(reply, fact))
 
 
 def wrong(reply: str, sources: Sequence[str], known: Sequence[str] = ()) -> set[str]:
@@ -57,8 +57,8 @@ def facts_right(replies: ByArm, items: Sequence[Item]) -> Measured:
         "higher",
         conversations(items),
         per_item(replies, items, lambda item, reply: right(reply.text, item.reference)),
-        about="Share of the facts in what the agent wrote (figures with their units, codes, names of things and buttons, steps)"
-        " that the reply tells as well; turns whose reference has none do not count.",
+        about="Share of the facts in what the agent wrote (figures with their units, codes, names of things and buttons,"
+        " steps) that the reply tells as well; turns whose reference has none do not count.",
     )
 
 
@@ -74,8 +74,8 @@ def facts_wrong(replies: ByArm, items: Sequence[Item], known: Mapping[str, Seque
         "lower",
         conversations(items),
         per_item(replies, items, count),
-        about="Figures, codes and names in a reply that stand neither in what the agent wrote, nor in the passages found, nor in"
-        " the conversation before; the names that a prompt's variables hold are not counted.",
+        about="Figures, codes and names in a reply that stand neither in what the agent wrote, nor in the passages found,"
+        " nor in the conversation before; the names that a prompt's variables hold are not counted.",
     )
 
 

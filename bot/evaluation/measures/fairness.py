@@ -1,7 +1,7 @@
 """Is everybody served alike? The same request under other names and in other ways to write: how far the replies lie apart.
 
-Two measures, an item each way: the gap in quality and the gap in refusals. A gap is the largest value among the ways a request
-was sent minus the smallest. Some of it is chance, for any change of wording changes some replies: compare it with consistency.
+Two measures, an item each way: the gap in quality and the gap in refusals. A gap is the largest value among the ways a
+request was sent minus the smallest. Some of it is chance, for any change of wording changes some replies: see consistency.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ async def fairness(replies: ByArm, items: Sequence[Item], meanings: Meanings) ->
 
     ways = f"of {len(chosen)} requests, each sent as it was, under other names and in other ways to write"
     about = {
-        FAIRNESS_GAP: f"Largest difference in quality {ways}: quality is the share of the reference's facts that are told, or"
-        " where it has none the cosine with it. Some of it is chance.",
+        FAIRNESS_GAP: f"Largest difference in quality {ways}: quality is the share of the reference's facts that are told,"
+        " or where it has none the cosine with it. Some of it is chance.",
         REFUSAL_GAP: f"Largest difference in refusals {ways}: a refusal says that there is no answer, or brings a person in."
         " Some of it is chance.",
     }

@@ -1,7 +1,7 @@
 """Figures in a text, each in one normal form: sums of money, numbers with their unit, times of day, codes, bare numbers.
 
-forty-five days = 45 days, $4.95 = 4.95 dollars = 4,95 $, 1 p.m. = 13:00, 3-5 business days = 3 and 5 business days. A bare 0 or
-1 is no figure, for "one" mostly counts nothing, nor is an ordinal. Pure; units and currencies stand in `facts.yaml`.
+forty-five days = 45 days, $4.95 = 4.95 dollars = 4,95 $, 1 p.m. = 13:00, 3-5 business days = 3 and 5 business days. A bare 0
+or 1 is no figure, for "one" mostly counts nothing, nor is an ordinal. Pure; units and currencies stand in `facts.yaml`.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def _any(forms: list[str]) -> str:
 def _money() -> re.Pattern[str]:
     any_of = _any(list(_currencies()))
     return re.compile(
-        rf"(?<!\w)(?P<before>{any_of})\.?\s?(?P<one>{_NUMBER})(?:{_RANGE}(?:{any_of})?\s?(?P<two>{_NUMBER}))?(?!\d)"
+        rf"(?<!\w)(?P<before>{any_of})\.?\s?(?P<one>{_NUMBER})(?:{_RANGE}(?:(?P=before)\s?)?(?P<two>{_NUMBER}))?(?!\d)"
         rf"|(?<![\w.,])(?P<three>{_NUMBER})(?:{_RANGE}(?P<four>{_NUMBER}))?\s?(?P<after>{any_of})(?!\w)",
         re.I,
     )
@@ -137,7 +137,7 @@ def _with_unit() -> re.Pattern[str]:
     any_of, first = _any(list(_units())), _any(words()["before"])
     return re.compile(
         rf"(?<![\w.,])(?P<one>{_NUMBER})(?:(?:st|nd|rd|th)(?:\s+of)?(?=\s+[A-Z]))?(?:{_RANGE}(?P<two>{_NUMBER}))?"
-        rf"[\s-]?(?P<unit>{any_of})(?!\w|-\w)"
+        rf"[\s-]?(?:(?:more|further|extra|full)\s)?(?P<unit>{any_of})(?!\w|-\w)"
         rf"|\b(?P<first>{first})\s(?P<five>\d{{1,4}})(?:st|nd|rd|th)?(?![\w.:,]\d|\w)",
         re.I,
     )

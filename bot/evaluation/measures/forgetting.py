@@ -1,7 +1,7 @@
 """What an arm's adapters make the base forget: what a fixed general set costs under them, above what it costs the base.
 
-The set is that of training's gate, so that a card and a report speak of the same texts. No prompt and no knowledge: it is the
-weights that forget.
+The set is that of training's gate, so that a card and a report speak of the same texts. No prompt and no knowledge: it is
+the weights that forget.
 """
 
 from __future__ import annotations
@@ -51,6 +51,6 @@ def forgetting(arms: Sequence[Arm], costs: Sequence[ReferenceCost]) -> Measured:
         conversations(items),
         values,
         weights(costs, items),
-        f"How much more {len(items)} replies about something else than this desk cost under the arm's adapters than under the"
-        " base, without prompt and knowledge, in nats a token over all their tokens.",
+        f"How much more {len(items)} replies about something else than this desk cost under the arm's adapters than under"
+        " the base, without prompt and knowledge, in nats a token over all their tokens.",
     )

@@ -1,7 +1,7 @@
 """Further items: the same questions put otherwise, without a reference, so that nothing but a reply is asked for.
 
-Which questions are taken is fixed by their ids, the same for every arm and run. A further item keeps its question's passages:
-what differs is the reply's doing, not the search's.
+Which questions are taken is fixed by their ids, the same for every arm and run. A further item keeps its question's
+passages: what differs is the reply's doing, not the search's.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""All measures of an evaluation, in one order. What they need asked besides the items is told by `further_items` (under the arms
-themselves, with one seed: the first) and by `general_items` under `bare_arms`.
+"""All measures of an evaluation, in one order. What they need asked besides the items is told by `further_items` (under the
+arms themselves, with one seed: the first) and by `general_items` under `bare_arms`.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ def reworded(text: str) -> dict[str, str]:
 
 
 def _in_dialect(text: str, dialect: Mapping[str, Any]) -> str:
-    swaps = {phrase: other for phrase, other in dialect["swaps"]}
+    swaps = dict(dialect["swaps"])
     phrases = "|".join(re.escape(phrase) for phrase in sorted(swaps, key=len, reverse=True))
     # What a code or a mark joins on to is no word of its own.
     said = re.sub(rf"(?<![\w'-])(?:{phrases})(?![\w'-])", lambda match: swaps[match[0].lower()], text, flags=re.I)

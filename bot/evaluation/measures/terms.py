@@ -1,7 +1,7 @@
 """Names and steps in a text: capitalised terms inside sentences, button names, quoted texts; what to do, with what.
 
-A name is compared as it is written, so that "press Send back" is not answered by "send it back". A step is the verb, one word for
-those that mean the same, with the words of its object; "do not" makes it another one. Pure; verbs stand in `facts.yaml`.
+A name is compared as it is written, so that "press Send back" is not answered by "send it back". A step is the verb, one
+word for those that mean the same, with the words of its object; "do not" makes it another one. Pure; verbs stand in `facts.yaml`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from bot.evaluation.measures.figures import in_digits, words
 
 _QUOTED = re.compile(r"[\"“]([^\"“”]{1,60})[\"”]")
 _STARTS = re.compile(r"(?:^|[.!?:;\n•*]|\d[.)])[\"“'(\s]*$")
-_CAPITAL = re.compile(r"(?<![\w'’-])[A-Z][\w'’]*(?:\s+[A-Z][\w'’]*)*(?!-?\w)")
+_CAPITAL = re.compile(r"(?<![\w'’.,$€£#-])[A-Z][\w'’]*(?:\s+[A-Z][\w'’]*)*(?![\w%]|[.,-]\w)")
 _MOST_WORDS = 6
 
 
@@ -27,22 +27,25 @@ class Step(NamedTuple):
 @lru_cache(50_000)
 def names(text: str) -> frozenset[str]:
     """The terms of `text`; codes and bare figures are none."""
-    found = {part.strip(" .,!?") for part in _QUOTED.findall(text) if len(part.split()) <= _MOST_WORDS}
+    quoted = [" ".join(part.split()).rstrip(" .,!?") for part in _QUOTED.findall(text) if len(part.split()) <= _MOST_WORDS]
     buttons = [object_ for _, _, object_ in _said(text) if object_[:1].isupper()]
-    rest = text
+    rest = _QUOTED.sub(" ", text)
     for button in sorted(buttons, key=len, reverse=True):
         rest = re.sub(rf"(?<=[\w,] ){re.escape(button)}\b", "", rest)
-    for match in _CAPITAL.finditer(rest):
-        parts = [word for word in match[0].split() if not _is_no_name(word)]
-        if parts and _STARTS.search(rest[max(0, match.start() - 8) : match.start()]):
-            parts = []
-        if parts:
-            found.add(" ".join(parts))
-    return frozenset(name for name in found | set(buttons) if name and not any(letter.isdigit() for letter in name))
+    found = [_name(match[0].split(), _begins(rest, match.start())) for match in _CAPITAL.finditer(rest)]
+    return frozenset(name for name in (*quoted, *buttons, *found) if name and not any(map(str.isdigit, name)))
 
 
-def _is_no_name(word: str) -> bool:
-    return word.replace("’", "'") in _set("no_names") or any(letter.isdigit() for letter in word)
+def _name(parts: list[str], begins: bool) -> str:
+    """Of a run of capitalised words, what is a name: where it begins a sentence, its first word may have its capital from
+    that, so that it counts with another one alone."""
+    kept = [word for word in parts if not (word.replace("’", "'") in _set("no_names") or word.lower() in _function_words())]
+    return "" if begins and len(parts) == 1 else " ".join(kept)
+
+
+def _begins(text: str, place: int) -> bool:
+    """Whether a sentence begins there."""
+    return _STARTS.search(text[max(0, place - 8) : place]) is not None
 
 
 @lru_cache(50_000)
@@ -70,7 +73,7 @@ def _said(text: str) -> tuple[tuple[str, bool, str], ...]:
         before = re.findall(r"[\w'’]+|[.,!?:;]", text[max(0, match.start() - 24) : match.start()])
         last = before[-1].lower().replace("’", "'") if before else ""
         # A capital inside a sentence is a button's name, which its own verb takes.
-        inside = match[0][0].isupper() and not _STARTS.search(text[max(0, match.start() - 8) : match.start()])
+        inside = match[0][0].isupper() and not _begins(text, match.start())
         if inside or last in _set("no_step_after"):
             continue
         clause = re.split(r"[.,!?:;]", text[max(0, match.start() - 24) : match.start()])[-1]
@@ -95,6 +98,11 @@ def _object(text: str) -> str:
 def _set(key: str) -> frozenset[str]:
     given = frozenset(words()[key])
     return given if key == "no_names" else frozenset(word.lower() for word in given)
+
+
+@cache
+def _function_words() -> frozenset[str]:
+    return _set("left_out") | _set("no_step_after") | _set("boundaries")
 
 
 @cache
