@@ -10,6 +10,7 @@ import pytest
 from bot.adapters.catalog import AdapterCatalog
 from bot.base import open_base
 from bot.knowledge.articles import article_files, collections, read_article, split
+from bot.prompts.cases import read_cases
 from bot.prompts.render import render
 from bot.prompts.scenarios import get_scenario, scenario_names
 from bot.prompts.schema import dump_prompt, parse_prompt
@@ -84,6 +85,8 @@ def test_openings_and_cases_are_not_in_the_training_rows() -> None:
     for name in scenario_names(ROOT / "prompts"):
         scenario = get_scenario(ROOT / "prompts", name)
         assert not said & {*scenario.openings, *(case.message for case in scenario.cases)}
+    for path in (ROOT / "prompts").glob("*/cases.yaml"):
+        assert not said & {case.message for case in read_cases(path.parent).cases}
 
 
 def test_shipped_adapters_serve_on_the_starter_and_plain_peft_loads_them() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bot.errors import Conflict, NotFound, PromptError
 from bot.files import read_yaml, write_new
+from bot.prompts.cases import Cases, read_cases
 from bot.prompts.schema import Prompt, dump_prompt, parse_prompt
 from bot.refs import check_name, is_name, parse_ref, versions
 from bot.types import Labels
@@ -69,6 +70,11 @@ class PromptLibrary:
                 "Versions never change: restore the file, or put the label anew.",
             )
         return PromptVersion(name, version, prompt)
+
+    def cases(self, name: str) -> Cases:
+        """What the replies under a prompt must hold, whichever version. Raises PromptError for a file that does not fit."""
+        self.versions(name)
+        return read_cases(self.root / name)
 
     def _prompt(self, name: str, version: int) -> Prompt:
         path = self.root / name / f"v{version}.yaml"

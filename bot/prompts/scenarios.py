@@ -8,18 +8,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bot.errors import DataError, NotFound, faults
 from bot.files import read_yaml
+from bot.prompts.cases import Case
 from bot.refs import check_name
 from bot.types import AgentSpec
 
 
-class Case(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    message: str
-    contains: list[str]
-
-
 class Scenario(BaseModel):
-    """`agent` is the suggested one; `cases` are messages with words that a right reply holds."""
+    """`agent` is the suggested one; `cases` are messages with what a right reply holds."""
 
     model_config = ConfigDict(extra="forbid")
     title: str
