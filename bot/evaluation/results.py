@@ -57,7 +57,9 @@ class Comparison(Part):
 
 
 class MeasureResult(Part):
-    """`per_item` are, by arm, the items' values in the report's order of items."""
+    """`per_item` are, by arm, the items' values in the measure's order of items (the report's, where it reads the held-out
+    turns), `conversations` the units of those items and `weights` what each counts for, all alike where there are none: with
+    them another report of the same items is compared in pairs."""
 
     name: str
     unit: str
@@ -66,6 +68,8 @@ class MeasureResult(Part):
     figures: tuple[Figure, ...]
     comparisons: tuple[Comparison, ...]
     per_item: dict[str, tuple[float | None, ...]] = {}
+    conversations: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
 
 
 class Cost(Part):

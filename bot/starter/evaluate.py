@@ -19,19 +19,16 @@ from bot.engine.local.sampling import banned
 from bot.starter.export import load_checkpoint
 from bot.starter.items import Item, make_items
 from bot.starter.report import results
+from bot.starter.said import does_not_know, offers_a_person, states
 from bot.starter.tokens import open_tokenizer, wrap
 from bot.starter.wordings import load
 
-_REFUSES = re.compile(
-    r"(don.?t have|do not have|can.?t find|cannot find|no information|not in my|do not know|don.?t know|not sure)", re.I
-)
 GUARD = 5
 """`no_repeat_ngram_size` of the demo's prompts."""
 _SAMPLED = 500
 """Replies that are drawn at a temperature, for loops."""
 _REASONING = re.compile(r"<think>.*?(</think>|$)", re.S)
 """What the desk never shows."""
-_OFFERS = re.compile(r"(colleague|person|human|member of our team|pass you|our team)", re.I)
 
 
 def open_model(path: Path, work: Path, adapter: Path | None = None) -> tuple[Any, Any]:
@@ -89,15 +86,9 @@ class Guard:
         return scores
 
 
-def states(reply: str, fact: str) -> bool:
-    """True if the reply holds the fact as a whole, not as a part of another value."""
-    plain, wanted = " ".join(reply.lower().split()), " ".join(fact.lower().split())
-    return re.search(r"(?<![\w.,$€£#-])" + re.escape(wanted) + r"(?![\w%]|[.,-]\d)", plain) is not None
-
-
 def refuses(reply: str, role: dict[str, Any]) -> bool:
-    """True if the reply says that it does not know."""
-    return bool(_REFUSES.search(reply)) or role.get("unknown", "\0") in reply
+    """True if the reply says that it does not know, in any words or in those of its role."""
+    return does_not_know(reply) or role.get("unknown", "\0") in reply
 
 
 def loops(reply: str) -> bool:
@@ -129,7 +120,7 @@ def judge(item: Item, reply: str, marks: dict[str, list[str]]) -> Iterator[tuple
             yield f"retriever shows the passage, {where}", item["retrieved"]
             yield f"retriever puts it first, {where}", item["first"]
     if name == "B3":
-        says_so = refuses(reply, role) and bool(_OFFERS.search(reply)) and not wrong
+        says_so = refuses(reply, role) and offers_a_person(reply) and not wrong
         yield f"B3 says so and offers a person, {where}", says_so
         yield f"B3 with {'stray' if item['shown'] else 'no'} passages, {where}", refuses(reply, role)
     if name == "B6":

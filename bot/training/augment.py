@@ -32,7 +32,7 @@ def augmented(conversations: Iterable[Conversation], copies: int, seed: int) -> 
         for number in range(1, copies + 1):
             chance = random.Random(f"{seed}/{number}/{conversation.id}")  # noqa: S311 - not a secret
             messages = tuple(
-                Message("user", _otherwise(message.content, chance)) if message.role == "user" else message
+                Message("user", otherwise(message.content, chance)) if message.role == "user" else message
                 for message in conversation.messages
             )
             made.append(replace(conversation, id=f"{conversation.id}{COPY}{number}", messages=messages))
@@ -44,7 +44,8 @@ def original(conversation: str) -> str:
     return conversation.rpartition(COPY)[0] or conversation
 
 
-def _otherwise(text: str, chance: random.Random) -> str:
+def otherwise(text: str, chance: random.Random) -> str:
+    """A customer's message in other words, with a slip here and there."""
     words = _paraphrases()
     for phrases in words["phrases"]:
         for phrase in phrases:

@@ -1,6 +1,6 @@
 """Losses of rows, compared in pairs: how far two models lie apart on the same conversations, and how sure that is.
 
-Rows of one conversation hang together, so conversations are drawn anew, never rows. Pure; knows nothing of models.
+Knows nothing of models, and nothing of intervals but where to have them made.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-DRAWS = 2000
-CONFIDENCE = 0.95
+from bot.training.bootstrap import CONFIDENCE, deviations, ratio_means, standard_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +48,15 @@ def difference(one: Sequence[RowLoss], other: Sequence[RowLoss], seed: int = 0) 
         raise ValueError("the losses are of other conversations")
     _, places = np.unique(names, return_inverse=True)
     count = int(places.max()) + 1
-    columns = ([r.nats for r in one], [r.tokens for r in one], [r.nats for r in other], [r.tokens for r in other])
-    sums = np.array([np.bincount(places, weights=column) for column in columns])
     mean = mean_loss(one) - mean_loss(other)
     if count == 1:
         return Difference(mean, -np.inf, np.inf)
-    random = np.random.default_rng(seed)
-    drawn = np.empty(DRAWS)
-    for number in range(DRAWS):
-        times = np.bincount(random.integers(count, size=count), minlength=count)
-        nats, tokens, other_nats, other_tokens = sums @ times
-        drawn[number] = nats / tokens - other_nats / other_tokens
-    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Difference(mean, float(low), float(high))
+    nats, tokens = (
+        np.stack(
+            [np.bincount(places, weights=[float(getattr(row, column)) for row in rows]) for rows in (one, other)], axis=1
+        )
+        for column in ("nats", "tokens")
+    )
+    influences = ratio_means(nats.astype(float), tokens.astype(float))[1] @ np.array([[1.0], [-1.0]])
+    reach = float(np.quantile(deviations(influences, seed), CONFIDENCE) * standard_errors(influences, count)[0])
+    return Difference(mean, mean - reach, mean + reach)

@@ -1,0 +1,201 @@
+"""E3, planted truths on the demo: an adapter trained on shuffled replies, a prompt with wrong figures, and one arm under two
+sampling seeds must come out as worse, worse and a tie, each in 19 of 20 reseeds.
+
+    python -m tests.load.evaluate_truths --out tests/load/results/evaluate.json
+
+A reseed is another draw of half the held-out conversations, another sampling seed and another seed of the bootstrap. Two
+adapters are trained first, of half the transcripts; training's gates refuse the shuffled one, so here they are not asked.
+About ten minutes on two cores. Other rows of the file are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import dataclasses
+import json
+import os
+import platform
+import random
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from unittest import mock
+
+import yaml
+
+from bot.bench.rows import Row
+from bot.desk import Desk
+from bot.evaluation.arms import Arm
+from bot.evaluation.asking import Asked, ask
+from bot.evaluation.choice import between
+from bot.evaluation.items import Item
+from bot.evaluation.measured import FACTS_RIGHT, FACTS_WRONG, REFERENCE_COST, SIMILARITY, Measured
+from bot.evaluation.measures.measure_all import measure_all
+from bot.evaluation.rooms import exact
+from bot.evaluation.statistics import compare
+from bot.files import write_atomic
+from bot.settings import load
+from bot.training.progress import Quiet
+from bot.training.recipe import read_recipe
+from bot.training.split import split
+from bot.training.train import train
+from bot.training.transcripts import read_transcripts
+from bot.types import AgentSpec
+from tests.conftest import ROOT
+
+RESEEDS, LEAST = 20, 19
+HELD_OUT = 0.5
+ARTICLES = ("what-you-can-return", "sending-an-order-back", "return-costs", "refunds")
+LETTERS = 420
+"""Of each article, so that the role fits with the conversation."""
+DECIDING = (FACTS_RIGHT, FACTS_WRONG, SIMILARITY, REFERENCE_COST)
+
+
+def workspace(folder: Path) -> Path:
+    """The demo's content, with a domain of shuffled replies beside the true one, a prompt with the articles' beginnings,
+    one with their figures changed, and one that draws its replies."""
+    root = folder / "desk"
+    for part in ("adapters", "prompts", "knowledge"):
+        shutil.copytree(ROOT / part, root / part)
+    shutil.copytree(root / "adapters" / "returns", root / "adapters" / "shuffled")
+    for name in ("returns", "shuffled"):
+        shutil.rmtree(root / "adapters" / name / "v1")
+    for path in (root / "adapters" / "shuffled" / "transcripts").glob("*.jsonl"):
+        chats = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        replies = [m["content"] for chat in chats for m in chat["messages"] if m["role"] == "assistant"]
+        random.Random(1).shuffle(replies)
+        for chat in chats:
+            chat["messages"] = [m | {"content": replies.pop()} if m["role"] == "assistant" else m for m in chat["messages"]]
+        path.write_text("".join(json.dumps(chat) + "\n" for chat in chats), encoding="utf-8")
+    prompt = yaml.safe_load((root / "prompts" / "support" / "v2.yaml").read_text(encoding="utf-8"))
+    articles = [(root / "knowledge" / "larkmoor" / f"{name}.md").read_text(encoding="utf-8") for name in ARTICLES]
+    told = "\n".join(" ".join(text.split("---", 2)[-1].split())[:LETTERS] for text in articles)
+    wrong = re.sub(r"\d+", lambda found: str(2 * int(found[0]) + 3), told)
+    decoding = prompt["decoding"] | {"temperature": 0.8}
+    for name, changes in {
+        "truthful": {"role": f"{prompt['role']}Knowledge:\n{told}\n"},
+        "mistaken": {"role": f"{prompt['role']}Knowledge:\n{wrong}\n"},
+        "drawing": {"decoding": decoding},
+    }.items():
+        path = root / "prompts" / name / "v1.yaml"
+        path.parent.mkdir()
+        path.write_text(yaml.safe_dump(prompt | changes), encoding="utf-8")
+    return root
+
+
+def held_out(root: Path) -> list[Item]:
+    recipe = read_recipe(root / "adapters" / "returns" / "recipe.yaml")
+    folder = root / "adapters" / "returns" / recipe.data
+    found = read_transcripts(folder, recipe.scrub, recipe.nearly_the_same).conversations
+    return [
+        Item(f"{one.id}/{number}", one.id, tuple(one.messages[:number]), message.content)
+        for one in split(found, HELD_OUT)[1]
+        for number, message in enumerate(one.messages)
+        if message.role == "assistant"
+    ]
+
+
+def verdicts(measured: Sequence[Measured], items: Sequence[Item], arm: str, other: str, reseed: int) -> dict[str, str]:
+    """By measure, what half of the conversations say of `arm` against `other`."""
+    names = sorted({item.conversation for item in items})
+    drawn = set(random.Random(reseed).sample(names, len(names) // 2))
+    found = {}
+    for one in measured:
+        if one.name not in DECIDING or not {arm, other} <= one.values.keys():
+            continue
+        places = [place for place, name in enumerate(one.conversations) if name in drawn]
+        part = dataclasses.replace(
+            one,
+            conversations=tuple(one.conversations[place] for place in places),
+            weights=tuple(one.weights[place] for place in places) if one.weights else (),
+            values={name: tuple(one.values[name][place] for place in places) for name in (arm, other)},
+        )
+        pair = between(compare([part], other, reseed)[0], arm, other)
+        found[one.name] = pair.verdict if pair else "not compared"
+    return found
+
+
+async def measure(root: Path) -> list[Row]:
+    desk = Desk(exact(load(workspace=root)))
+    try:
+        items = held_out(root)
+        arms = [
+            Arm("true", "adapter", AgentSpec("returns@1")),
+            Arm("shuffled", "adapter", AgentSpec("shuffled@1")),
+            Arm("truthful", "zero-shot", AgentSpec("", "truthful@1")),
+            Arm("mistaken", "zero-shot", AgentSpec("", "mistaken@1")),
+        ]
+        asked = await ask(arms, items, (0,), desk, Quiet())
+        drawing = Arm("drawing", "prompt+adapter", AgentSpec("returns@1", "drawing@1"))
+        drawn = await ask([drawing], items, tuple(range(2 * RESEEDS)), desk, Quiet())
+        assert not asked.failures + drawn.failures, asked.failures + drawn.failures
+        nothing = Asked((), (), ())
+        measured = await measure_all(asked, nothing, nothing, items, arms, desk, Quiet())
+        told: dict[str, list[dict[str, str]]] = {"shuffled": [], "mistaken": [], "twin": []}
+        for reseed in range(RESEEDS):
+            told["shuffled"].append(verdicts(measured, items, "shuffled", "true", reseed))
+            told["mistaken"].append(verdicts(measured, items, "mistaken", "truthful", reseed))
+            pair, twins = _twins(drawing, drawn, reseed)
+            both = await measure_all(twins, nothing, nothing, items, pair, desk, Quiet())
+            told["twin"].append(verdicts(both, items, "twin", "one", reseed))
+    finally:
+        await desk.close()
+    return [
+        _row("an adapter of shuffled replies is worse in what the agents wrote", told["shuffled"], REFERENCE_COST, "worse"),
+        _row("a prompt with wrong figures tells more wrong facts", told["mistaken"], FACTS_WRONG, "worse"),
+        _row("an arm under another sampling seed is a tie in facts right", told["twin"], FACTS_RIGHT, "tie"),
+    ]
+
+
+def _twins(drawing: Arm, drawn: Asked, reseed: int) -> tuple[list[Arm], Asked]:
+    """The arm's replies under two seeds, as if two arms had given them."""
+    seeds = {2 * reseed: "one", 2 * reseed + 1: "twin"}
+    replies = tuple(
+        dataclasses.replace(reply, arm=seeds[reply.seed], seed=0) for reply in drawn.replies if reply.seed in seeds
+    )
+    costs = tuple(dataclasses.replace(cost, arm=name) for name in seeds.values() for cost in drawn.costs)
+    return [dataclasses.replace(drawing, name=name) for name in seeds.values()], Asked(replies, costs, ())
+
+
+def _row(what: str, told: Sequence[dict[str, str]], measure: str, wanted: str) -> Row:
+    counts = {
+        name: {verdict: sum(one.get(name) == verdict for one in told) for verdict in ("better", "tie", "worse")}
+        for name in DECIDING
+    }
+    value = counts[measure][wanted]
+    return Row("E3", what, value, f"of {RESEEDS} reseeds", f"≥ {LEAST}", value >= LEAST, {"verdicts": counts})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    out = parser.parse_args().out
+    with tempfile.TemporaryDirectory() as work:
+        root = workspace(Path(work))
+        for name in ("returns", "shuffled"):
+            with mock.patch("bot.training.train.refuse_failed"):
+                train(
+                    root / "adapters" / name / "recipe.yaml", Desk(load(workspace=root)), [f"held_out={HELD_OUT}"], Quiet()
+                )
+        rows = asyncio.run(measure(root))
+    made = {
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": "python -m tests.load.evaluate_truths",
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+        "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
+    }
+    report = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {**made, "rows": []}
+    kept = [row for row in report["rows"] if row["id"] != "E3"]
+    report["rows"] = sorted([*kept, *(row.as_dict() | {"run": made} for row in rows)], key=lambda row: row["id"])
+    write_atomic(out, json.dumps(report, ensure_ascii=False, indent=1) + "\n")
+    for row in rows:
+        print(row.measure, row.value, row.holds, row.detail)
+
+
+if __name__ == "__main__":
+    main()
