@@ -13,7 +13,7 @@ import numpy as np
 
 from bot.errors import BotError, DataError
 from bot.evaluation.label_ways import Known, Way, known_messages, ways
-from bot.evaluation.labellers import Labeller
+from bot.evaluation.labellers import Labeller, spread
 from bot.evaluation.labels import FEWEST, interval
 from bot.evaluation.results import HandOffArm, HandOffTask
 from bot.evaluation.rooms import Rooms
@@ -61,9 +61,10 @@ def too_few(should: int, messages: int) -> str:
 async def _arm(way: Way, known: Known) -> HandOffArm:
     name, make = way
     held_out = known.parts.held_out
+    calm = [message for message in known.parts.training if message.label != SHOULD]
     try:
         labeller = await make()
-        limit = threshold(await _margins(labeller, known, _spread(known.parts.training)), RATE)
+        limit = threshold(await _margins(labeller, known, spread(calm, _MOST)), RATE)
         calls = await _margins(labeller, known, held_out) > limit
     except BotError as error:
         return HandOffArm(name=name, failure=str(error))
@@ -79,12 +80,6 @@ async def _margins(labeller: Labeller, known: Known, messages: Sequence[Labelled
     person = known.parts.labels.index(SHOULD)
     margins: np.ndarray = scores[:, person] - scores[:, 1 - person]
     return margins
-
-
-def _spread(training: Sequence[Labelled]) -> list[Labelled]:
-    """At most `_MOST` of the messages that need no person, evenly from all."""
-    calm = [message for message in training if message.label != SHOULD]
-    return [calm[place] for place in np.linspace(0, len(calm) - 1, min(_MOST, len(calm))).astype(int)]
 
 
 def threshold(margins: np.ndarray, rate: float) -> float:

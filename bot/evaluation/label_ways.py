@@ -54,11 +54,11 @@ def ways(known: Known, rooms: Rooms) -> list[Way]:
         return Head(rooms.engine, _classifier(known, rooms), labels)
 
     async def zero_shot() -> Labeller:
-        return Prompted(rooms.engine, rooms.prompts.get(PROMPT).prompt, known.task, labels)
+        return Prompted(rooms.engine, rooms.prompts.get(PROMPT).prompt, known.task, labels, training)
 
     async def few_shot() -> Labeller:
         pool = await make_pool(training, rooms.embedder)
-        return Prompted(rooms.engine, rooms.prompts.get(PROMPT).prompt, known.task, labels, pool)
+        return Prompted(rooms.engine, rooms.prompts.get(PROMPT).prompt, known.task, labels, training, pool)
 
     async def vectors() -> Labeller:
         learned = await rooms.embedder.embed([message.text for message in training])

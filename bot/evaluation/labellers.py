@@ -1,7 +1,8 @@
 """The ways to give a customer's message a label, alike from outside: messages → a score of each label.
 
 A labeller's scores are log-probabilities (messages, labels), the labels in the order it was given; higher is likelier. A
-prompt's label is scored by how likely its words are as the reply. Nothing here knows which messages are held out.
+prompt's label is scored by how likely its words are as the reply, a token, against how likely they are after messages at
+large: a base prefers some labels whatever is asked. Nothing here knows which messages are held out.
 """
 
 from __future__ import annotations
@@ -21,8 +22,14 @@ from bot.training.labelled import Labelled
 from bot.types import Adapter, Embedder, Engine, Message, Mix
 
 _WORDS = Path(__file__).with_name("label_words.yaml")
-SHOTS = 8
-"""Examples that a few-shot prompt shows, as far as they fit."""
+SHOTS = 4
+"""Examples that a few-shot prompt shows, as far as they fit. On the demo's training messages four told intents best, of 4, 8
+and 16; the nearest did three times as well as the same ones for all, or the nearest of each label."""
+_TYPICAL = 64
+"""Messages that tell what a label's words cost at large. With it macro-F1 on the demo's training messages rose from 0.22 to
+0.39 (intent) and from 0.27 to 0.44 (sentiment); a message without content in their place did worse."""
+_REPLY = 32
+"""Tokens that a label may take."""
 _LEAST = 1e-9
 """A probability below this is counted as this: its logarithm stays a number."""
 
@@ -104,26 +111,36 @@ async def make_pool(messages: Sequence[Labelled], embedder: Embedder) -> Pool:
 
 @dataclass(frozen=True)
 class Prompted:
-    """The base under a prompt of the technique classify, with the variables `task` and `labels`. With a pool it is shown the
-    messages that are most like the one at hand, with their labels, as few-shot examples."""
+    """The base, or a mix on it, under a prompt with the variables `task` and `labels`. `training` are messages whose labels
+    it does not see, but for those in `pool`: with a pool it is shown the messages that are most like the one at hand, with
+    their labels, as few-shot examples."""
 
     engine: Engine
     prompt: Prompt
     task: str
     labels: tuple[str, ...]
+    training: tuple[Labelled, ...]
     pool: Pool | None = None
-    mix: Mix = field(default_factory=Mix)
+    mix: Mix = Mix()
+    _at_large: list[np.ndarray] = field(default_factory=list)
 
     async def scores(self, messages: Sequence[Labelled]) -> np.ndarray:
+        if not self._at_large:
+            self._at_large.append((await self.likelihoods(spread(self.training, _TYPICAL))).mean(0))
+        return await self.likelihoods(messages) - self._at_large[0]
+
+    async def likelihoods(self, messages: Sequence[Labelled]) -> np.ndarray:
+        """Mean log-probability of a token of each label's words, their end included: (messages, labels)."""
         shown = await self.pool.nearest(messages, SHOTS) if self.pool else [[]] * len(messages)
         replies = [words(self.task, label) for label in self.labels]
         sent = [self._messages(message.text, examples) for message, examples in zip(messages, shown, strict=True)]
         found = await self.engine.score_each(sent, replies, self.mix)
-        return np.array([[sum(logprobs) for logprobs in row] for row in found])
+        return np.array([[sum(logprobs) / len(logprobs) for logprobs in row] for row in found])
 
     def _messages(self, text: str, examples: Sequence[Labelled]) -> tuple[Message, ...]:
         """The farthest examples are left out where not all can be read."""
-        variables = {"task": about(self.task), "labels": ", ".join(words(self.task, label) for label in self.labels)}
+        told = {"task": about(self.task), "labels": ", ".join(words(self.task, label) for label in self.labels)}
+        variables = {name: value for name, value in told.items() if name in self.prompt.variables}
         shown = [Example(customer=_plain(e.text), agent=words(self.task, e.label), source=e.conversation) for e in examples]
         while True:
             sent = render(self.prompt, shown, variables, None, [Message("user", text)])
@@ -132,8 +149,9 @@ class Prompted:
             shown = shown[1:]
 
 
-_REPLY = 32
-"""Tokens that a label may take."""
+def spread(messages: Sequence[Labelled], most: int) -> list[Labelled]:
+    """At most so many, evenly from all."""
+    return [messages[place] for place in np.linspace(0, len(messages) - 1, min(most, len(messages))).astype(int)]
 
 
 def _plain(text: str) -> str:

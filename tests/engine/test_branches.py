@@ -73,7 +73,7 @@ async def test_what_conversations_have_in_common_is_read_once(
         kept.clear()
         await engine.score_each(CONVERSATIONS, REPLIES, mix)
         # The second and the third begin with the role of the first.
-        assert kept[-1].hits > 2 * 40
+        assert max(prefixes.hits for prefixes in kept) > 2 * 40
 
 
 def _remembered(begin: Callable[..., None], kept: list[Prefixes]) -> Callable[..., None]:
