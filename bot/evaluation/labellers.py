@@ -109,7 +109,7 @@ async def make_pool(messages: Sequence[Labelled], embedder: Embedder) -> Pool:
     return Pool(tuple(messages), await embedder.embed([message.text for message in messages]), embedder)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Prompted:
     """The base, or a mix on it, under a prompt with the variables `task` and `labels`. `training` are messages whose labels
     it does not see, but for those in `pool`: with a pool it is shown the messages that are most like the one at hand, with
@@ -122,12 +122,13 @@ class Prompted:
     training: tuple[Labelled, ...]
     pool: Pool | None = None
     mix: Mix = Mix()
-    _at_large: list[np.ndarray] = field(default_factory=list)
+    _at_large: np.ndarray | None = field(default=None, init=False)
 
     async def scores(self, messages: Sequence[Labelled]) -> np.ndarray:
-        if not self._at_large:
-            self._at_large.append((await self.likelihoods(spread(self.training, _TYPICAL))).mean(0))
-        return await self.likelihoods(messages) - self._at_large[0]
+        if self._at_large is None:
+            self._at_large = (await self.likelihoods(spread(self.training, _TYPICAL))).mean(0)
+        found: np.ndarray = await self.likelihoods(messages) - self._at_large
+        return found
 
     async def likelihoods(self, messages: Sequence[Labelled]) -> np.ndarray:
         """Mean log-probability of a token of each label's words, their end included: (messages, labels)."""
