@@ -144,9 +144,9 @@ async def test_a_prompts_scores_are_those_of_each_label_alone(tiny_base: Base, p
     labeller = Prompted(engine, prompt, "intent", LABELS, tuple(MESSAGES), await make_pool(MESSAGES, WordEmbedder()))
     found = await labeller.likelihoods(MESSAGES)
     sent = await _sent(labeller, MESSAGES)
-    for messages, row in zip(sent, found, strict=True):
+    for messages, one in zip(sent, found, strict=True):
         alone = [await engine.score(messages, reply, Mix()) for reply in ("delivery", "other", "refund status")]
-        assert row == pytest.approx([sum(logprobs) / len(logprobs) for logprobs in alone], abs=1e-9)
+        assert one == pytest.approx([sum(logprobs) / len(logprobs) for logprobs in alone], abs=1e-9)
     assert await labeller.scores(MESSAGES) == pytest.approx(found - found.mean(0), abs=1e-9)
     await engine.close()
 
