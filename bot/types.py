@@ -266,6 +266,13 @@ class Engine(Protocol):
         """Log-probability (natural) of each token of `reply` and of its end token, given `messages`."""
         ...
 
+    async def score_each(
+        self, conversations: Sequence[Sequence[Message]], replies: Sequence[str], mix: Mix
+    ) -> list[list[list[float]]]:
+        """`score` of each of several replies to each of several conversations. The messages are read once for all replies,
+        what conversations have in common once for all of them; the same set gives the same numbers."""
+        ...
+
     def work_off(self, requests: Sequence[Ask | Score]) -> AsyncGenerator[tuple[int, Outcome], None]:
         """A set of requests at once: the place of each with what became of it, as they are done, an error being that
         request's alone. No limit of a queue applies. The local engine starts on them in their order and gives the same

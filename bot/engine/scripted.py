@@ -63,6 +63,11 @@ class ScriptedEngine:
     async def score(self, messages: Sequence[Message], reply: str, mix: Mix) -> list[float]:
         return [-1.0] * (len(reply.split()) + 1)
 
+    async def score_each(
+        self, conversations: Sequence[Sequence[Message]], replies: Sequence[str], mix: Mix
+    ) -> list[list[list[float]]]:
+        return [[await self.score(messages, reply, mix) for reply in replies] for messages in conversations]
+
     def work_off(self, requests: Sequence[Ask | Score]) -> AsyncGenerator[tuple[int, Outcome], None]:
         return gathered(self, requests)
 

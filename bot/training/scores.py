@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -67,12 +68,23 @@ def majority(training: Sequence[str], wanted: Sequence[str]) -> Scores:
     return judge([label] * len(wanted), wanted)
 
 
-def by_words(training: Sequence[tuple[str, str]], texts: Sequence[str], wanted: Sequence[str]) -> Scores:
-    """TF-IDF over words and pairs of words, and logistic regression: (text, label) rows → the scores on `texts`."""
+def word_model() -> Any:
+    """TF-IDF over words and pairs of words, and logistic regression, yet to be fitted on texts and labels."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
-    model = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=30, max_iter=2000))
-    model.fit([text for text, _ in training], [label for _, label in training])
+    return make_pipeline(TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True), LogisticRegression(C=30, max_iter=2000))
+
+
+def vector_model() -> Any:
+    """Logistic regression on unit vectors, yet to be fitted."""
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(C=20, max_iter=2000)
+
+
+def by_words(training: Sequence[tuple[str, str]], texts: Sequence[str], wanted: Sequence[str]) -> Scores:
+    """What `word_model` that learned from (text, label) rows gets right on `texts`."""
+    model = word_model().fit([text for text, _ in training], [label for _, label in training])
     return judge([str(label) for label in model.predict(list(texts))], wanted)

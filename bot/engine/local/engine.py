@@ -18,13 +18,14 @@ from bot.base import Base
 from bot.types import Adapter, Ask, EngineState, Message, Mix, Outcome, Piece, Sampling, Score
 
 if TYPE_CHECKING:
+    from bot.engine.local.branches import Branching
     from bot.engine.local.encoder import EncoderClassifiers
     from bot.engine.local.model import Model
     from bot.engine.local.reading import Reading
     from bot.engine.local.rows import Ticket
     from bot.engine.local.scheduler import Scheduler
 
-R = TypeVar("R", bound="Reading")
+R = TypeVar("R", bound="Reading | Branching")
 
 
 class LocalEngine:
@@ -114,6 +115,21 @@ class LocalEngine:
         from bot.engine.local.reading import Scoring
 
         return (await self._read(lambda: Scoring(self._loaded(), messages, reply, mix))).logprobs
+
+    async def score_each(
+        self, conversations: Sequence[Sequence[Message]], replies: Sequence[str], mix: Mix
+    ) -> list[list[list[float]]]:
+        from bot.engine.local.branches import Branching
+        from bot.engine.local.prefixes import Prefixes
+
+        prefixes, found = Prefixes(), []
+        for messages in conversations:
+
+            def make(messages: Sequence[Message] = messages) -> Branching:
+                return Branching(self._loaded(), messages, replies, mix, prefixes)
+
+            found.append((await self._read(make)).logprobs)
+        return found
 
     async def work_off(self, requests: Sequence[Ask | Score]) -> AsyncGenerator[tuple[int, Outcome], None]:
         from bot.engine.local.answering import Answering

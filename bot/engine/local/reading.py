@@ -88,7 +88,7 @@ class Scoring(Reading):
         if places:
             logs = logits[[place - following.start for place in places]].float().log_softmax(-1)
             tokens = torch.tensor([[self._ids[place - self._before]] for place in places], device=logs.device)
-            self.logprobs += _finite(logs.gather(1, tokens)[:, 0])
+            self.logprobs += finite(logs.gather(1, tokens)[:, 0])
 
 
 class Classifying(Reading):
@@ -104,11 +104,12 @@ class Classifying(Reading):
     def _take(self, inputs: Mapping[str, Tensor], window: Window, added: Adders | None) -> None:
         hidden = self._model.hidden(inputs, window, added)[0, -1]
         if window.end == self._end:
-            shares = _finite(F.linear(hidden.float(), self._head).softmax(-1))
+            shares = finite(F.linear(hidden.float(), self._head).softmax(-1))
             self.labels = dict(zip(self._names, shares, strict=True))
 
 
-def _finite(numbers: Tensor) -> list[float]:
+def finite(numbers: Tensor) -> list[float]:
+    """As a list. Raises EngineError where one is not."""
     if not bool(numbers.isfinite().all()):
         raise EngineError("The model gave no finite numbers for this text.", "Try it without its adapters.")
     found: list[float] = numbers.tolist()
