@@ -51,8 +51,8 @@ def learning_curve(
     transcripts, another seed.
 
     `folder` keeps the points, from which a later call goes on. Without an opponent it is the bare base under the recipe's
-    own prompt. Raises DataError for sizes that cannot be had, transcripts that cannot be used, or an opponent that was measured
-    on other conversations.
+    own prompt. Raises DataError for sizes that cannot be had, transcripts that cannot be used, or an opponent that was
+    measured on other conversations.
     """
     if process_count() > 1:
         raise DataError(f"{process_count()} processes cannot share a learning curve.", "Start it in one.")
