@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
 
 from bot.base import Base
 from bot.desk import Desk
 from bot.errors import DataError
 from bot.evaluation.beats import Scores
 from bot.evaluation.curve import Opponent, learning_curve
-from bot.evaluation.curve_points import INNER, REFERENCE_COST, STAGE, Further
+from bot.evaluation.curve_points import INNER, REFERENCE_COST, STAGE, Further, Point
 from bot.evaluation.measured import Measured
 from bot.evaluation.results import Curve
 from bot.training import subset
 from bot.training.prepared import plan
 from bot.training.progress import Quiet, Step
+from bot.training.split import is_held_out
 from bot.types import Adapter
 from tests.training.conftest import open_desk, write_workspace
 
-SIZES, DRAWS = [4, 9], 2
+SIZES, DRAWS = [3, 6], 2
+
+
+@dataclass(frozen=True)
+class Whole:
+    curve: Curve
+    recipe: Path
+    folder: Path
+    ear: Ear
 
 
 class Ear:
@@ -73,47 +87,50 @@ def without_seconds(curve: Curve) -> list[Any]:
     return [(point.transcripts, point.draw, point.figures) for point in curve.points]
 
 
-def test_a_curve(recipe: Path, desk: Desk, tmp_path: Path, trainings: list[subset.Subset]) -> None:
-    ear = Ear()
-    curve = drawn(recipe, desk, tmp_path / "curve", ear)
-    assert [(point.transcripts, point.draw) for point in curve.points] == [(4, 0), (4, 1), (9, 0), (9, 1)]
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, tiny_base: Base) -> Iterator[Whole]:
+    """A whole curve that nobody changes; its points are those of every workspace that is written alike."""
+    recipe = write_workspace(tmp_path_factory.mktemp("whole") / "workspace")
+    desk, ear, folder = open_desk(recipe, tiny_base), Ear(), tmp_path_factory.mktemp("points")
+    yield Whole(drawn(recipe, desk, folder, ear), recipe, folder, ear)
+    asyncio.run(desk.close())
+
+
+@pytest.fixture
+def folder(whole: Whole, tmp_path: Path) -> Path:
+    """Its points, to be changed."""
+    return Path(shutil.copytree(whole.folder, tmp_path / "points"))
+
+
+def test_a_curve(whole: Whole) -> None:
+    curve, ear = whole.curve, whole.ear
+    assert [(point.transcripts, point.draw) for point in curve.points] == [(3, 0), (3, 1), (6, 0), (6, 1)]
     assert (curve.way, curve.prompt_arm) == ("prompt+adapter+knowledge", "zero-shot+knowledge")
     prompt = curve.prompt_figures[REFERENCE_COST]
     # A random base learns from anything.
     assert all(point.figures[REFERENCE_COST] < prompt for point in curve.points)
-    assert curve.beats_from == {REFERENCE_COST: 4}
-    assert len(trainings) == 4
+    assert curve.beats_from == {REFERENCE_COST: 3}
     assert [step.done for step in ear.steps if step.stage == STAGE] == [0, 1, 2, 3, 4]
     assert any(step.stage == INNER and step.loss is not None and step.held_out is None for step in ear.steps)
     assert sum("transcripts, draw" in note for note in ear.notes) == 4
     # Nothing but the points is left, and no version was made.
-    assert {path.suffix for path in (tmp_path / "curve").iterdir()} == {".json"}
-    assert sorted(path.name for path in recipe.parent.iterdir()) == ["recipe.yaml", "transcripts"]
+    assert {path.suffix for path in whole.folder.iterdir()} == {".json"}
+    assert sorted(path.name for path in whole.recipe.parent.iterdir()) == ["recipe.yaml", "transcripts"]
 
 
-def test_held_out_conversations_are_in_no_training(
-    recipe: Path, desk: Desk, tmp_path: Path, trainings: list[subset.Subset]
-) -> None:
-    drawn(recipe, desk, tmp_path / "curve")
-    held_out = set().union(*(scores.sums for scores in _scores(tmp_path / "curve")))
-    assert held_out
-    for one in trainings:
-        assert held_out.isdisjoint(row.conversation for row in (*one.training, *one.choosing))
+def test_the_held_out_conversations_judge(whole: Whole) -> None:
+    held_out = {f"r-{number:03}" for number in range(24) if is_held_out(f"r-{number:03}", 0.25)}
+    assert all(set(scores.sums) == held_out for scores in _scores(whole.folder))
 
 
 def _scores(folder: Path) -> list[Scores]:
-    from bot.evaluation.curve_points import Point
-
     points = [Point.model_validate_json(path.read_text()) for path in folder.glob("*.json")]
     return [point.scores[REFERENCE_COST] for point in points]
 
 
 def test_one_that_was_broken_off_goes_on_with_the_next_point(
-    recipe: Path, desk: Desk, tmp_path: Path, trainings: list[subset.Subset]
+    whole: Whole, recipe: Path, desk: Desk, tmp_path: Path, trainings: list[subset.Subset]
 ) -> None:
-    whole = drawn(recipe, desk, tmp_path / "whole")
-    trainings.clear()
-
     class Cut(Ear):
         def step(self, step: Step) -> None:
             super().step(step)
@@ -126,35 +143,32 @@ def test_one_that_was_broken_off_goes_on_with_the_next_point(
     trainings.clear()
     ear = Ear()
     again = drawn(recipe, desk, tmp_path / "cut", ear)
-    assert [(one.draw, one.transcripts) for one in trainings] == [(1, 4), (1, 9)]
-    assert without_seconds(again) == without_seconds(whole)
-    assert again.beats_from == whole.beats_from
+    assert [(one.draw, one.transcripts) for one in trainings] == [(1, 3), (1, 6)]
+    assert without_seconds(again) == without_seconds(whole.curve)
+    assert again.beats_from == whole.curve.beats_from
     assert "2 of 4 points of the learning curve were done before." in ear.notes
-    trainings.clear()
-    assert without_seconds(drawn(recipe, desk, tmp_path / "cut")) == without_seconds(whole)
-    assert not trainings
 
 
-def test_what_changed_is_computed_anew_and_a_broken_point_too(
-    recipe: Path, desk: Desk, tmp_path: Path, trainings: list[subset.Subset]
+def test_what_is_there_is_not_trained_again_and_a_broken_point_is(
+    whole: Whole, recipe: Path, desk: Desk, folder: Path, trainings: list[subset.Subset]
 ) -> None:
-    folder = tmp_path / "curve"
-    before = drawn(recipe, desk, folder)
-    trainings.clear()
+    assert drawn(recipe, desk, folder) == whole.curve
+    assert not trainings
+    (broken,) = folder.glob("6-1-*.json")
+    broken.write_text("{")
+    assert without_seconds(drawn(recipe, desk, folder)) == without_seconds(whole.curve)
+    assert [(one.draw, one.transcripts) for one in trainings] == [(1, 6)]
+
+
+def test_what_changed_is_computed_anew(
+    whole: Whole, recipe: Path, desk: Desk, folder: Path, trainings: list[subset.Subset]
+) -> None:
     other = drawn(recipe, desk, folder, sets=["epochs=1", "learning_rate=0.001"])
     assert len(trainings) == 4
-    assert without_seconds(other) != without_seconds(before)
-    trainings.clear()
-    for path in folder.glob("9-1-*.json"):
-        path.write_text("{")
-    assert without_seconds(drawn(recipe, desk, folder)) == without_seconds(before)
-    assert [(one.draw, one.transcripts) for one in trainings] == [(1, 9)]
+    assert without_seconds(other) != without_seconds(whole.curve)
 
 
 def test_further_measures_are_given_the_adapter(recipe: Path, desk: Desk, tmp_path: Path) -> None:
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM
-
     met: list[str] = []
 
     def measure(adapter: Adapter) -> list[Measured]:
@@ -162,28 +176,29 @@ def test_further_measures_are_given_the_adapter(recipe: Path, desk: Desk, tmp_pa
         met.append(adapter.hash)
         return [Measured("facts", "share", "higher", ("a", "b"), {"any": (1.0, 0.5)})]
 
-    curve = drawn(recipe, desk, tmp_path / "curve", further=Further("1", measure))
-    assert len(set(met)) == 4
-    assert all(point.figures["facts"] == 0.75 for point in curve.points)
+    def once(hash: str) -> Curve:
+        planned = plan(recipe, desk, ["epochs=1"])
+        return learning_curve(planned, tmp_path / "curve", desk, Quiet(), [3], 1, further=Further(hash, measure))
+
+    curve = once("1")
+    assert [point.figures["facts"] for point in curve.points] == [0.75]
     assert set(curve.beats_from) == {REFERENCE_COST}
-    met.clear()
-    drawn(recipe, desk, tmp_path / "curve", further=Further("1", measure))
-    assert not met
-    drawn(recipe, desk, tmp_path / "curve", further=Further("2", measure))
-    assert len(met) == 4
+    once("1")
+    assert len(met) == 1
+    once("2")
+    assert len(met) == 2
 
 
-def test_a_prompt_that_nothing_beats(recipe: Path, desk: Desk, tmp_path: Path, trainings: list[subset.Subset]) -> None:
-    drawn(recipe, desk, tmp_path / "curve")
-    sums = {name: (0.0, tokens) for name, (_, tokens) in _scores(tmp_path / "curve")[0].sums.items()}
+def test_a_prompt_that_nothing_beats(recipe: Path, desk: Desk, folder: Path, trainings: list[subset.Subset]) -> None:
+    sums = {name: (0.0, tokens) for name, (_, tokens) in _scores(folder)[0].sums.items()}
     perfect = Opponent("few-shot", {REFERENCE_COST: Scores(better="lower", sums=sums)})
-    curve = drawn(recipe, desk, tmp_path / "curve", opponent=perfect)
+    curve = drawn(recipe, desk, folder, opponent=perfect)
     assert (curve.prompt_arm, curve.beats_from) == ("few-shot", {REFERENCE_COST: None})
     ear = Ear()
     fewer = Scores(better="lower", sums=dict(list(sums.items())[1:]))
-    drawn(recipe, desk, tmp_path / "curve", ear, opponent=Opponent("few-shot", {REFERENCE_COST: fewer}))
+    drawn(recipe, desk, folder, ear, opponent=Opponent("few-shot", {REFERENCE_COST: fewer}))
     assert any(f"1 of {len(sums)} conversations are not compared" in note for note in ear.notes)
-    assert len(trainings) == 4
+    assert not trainings
 
 
 def test_what_cannot_be_measured_is_refused(
