@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bot.knowledge.search import KnowledgeBase
     from bot.knowledge.store import Store
     from bot.metrics import Metrics
+    from bot.runs.workshop import Workshop
 
 _QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -118,6 +119,12 @@ class Desk:
         from bot.metrics import Metrics
 
         return Metrics(self.base.name, self.engine.state)
+
+    @cached_property
+    def workshop(self) -> Workshop:
+        from bot.runs.workshop import Workshop
+
+        return Workshop(self.settings)
 
     async def close(self) -> None:
         """Close what was opened, on the event loop that used it."""

@@ -31,7 +31,7 @@ def train(
     """Train an adapter from transcripts; a good one becomes the next version."""
     import signal
 
-    from bot.training.progress import progress_on_stderr
+    from bot.runs.progress import progress_on_stderr
 
     if (resume and (set_ or method or folds or search)) or (folds and search):
         raise typer.BadParameter("--resume goes on as the run began, and --folds and --search measure each alone.")

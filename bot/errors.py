@@ -78,6 +78,12 @@ class DataError(BotError):
     code = "bad_data"
 
 
+class RunError(BotError):
+    """A run that cannot begin, stop or go on."""
+
+    code = "run"
+
+
 class TrainingError(BotError):
     """A training run whose result may not become a version."""
 

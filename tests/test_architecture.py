@@ -20,7 +20,7 @@ ROOMS = {"prompts", "adapters", "knowledge", "engine", "journal"}
 LAYERS = [
     FLOOR,
     ROOMS,
-    {"metrics"},
+    {"metrics", "runs"},
     {"agent"},
     {"starter"},
     {"training"},

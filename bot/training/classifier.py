@@ -17,10 +17,10 @@ import numpy as np
 from bot.adapters.card import Card
 from bot.base import Base
 from bot.errors import DataError, TrainingError
+from bot.runs.progress import Progress, Step
 from bot.training.classifier_card import TrainedClassifier, classifier_card, label_table
 from bot.training.facts import public_name
 from bot.training.labelled import Labelled, LabelledRows, Parts, parts_of, read_labelled
-from bot.training.progress import Progress, Step
 from bot.training.recipe import Recipe
 from bot.training.rooms import Rooms
 from bot.training.scores import Scores, best_temperature, by_words, judge, loss, majority

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArguments, set_seed
 
+from bot.runs.progress import Progress
 from bot.training.heads import Backbone
-from bot.training.progress import Progress
 from bot.training.recipe import Recipe
 from bot.training.watched import WatchedTrainer, Watcher
 

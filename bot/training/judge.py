@@ -13,6 +13,7 @@ from bot.adapters.card import Gate
 from bot.adapters.catalog import AdapterCatalog
 from bot.errors import BotError
 from bot.prompts.library import PromptVersion
+from bot.runs.progress import Progress, Step
 from bot.training import gates, probing
 from bot.training.adapter import reply
 from bot.training.canary import OTHERS, exposure, secret_of, with_other_secrets
@@ -20,7 +21,6 @@ from bot.training.loss import row_losses
 from bot.training.material import Material
 from bot.training.overlap import overlapping
 from bot.training.paired import RowLoss, difference, mean_loss
-from bot.training.progress import Progress, Step
 from bot.training.recipe import Recipe
 
 if TYPE_CHECKING:

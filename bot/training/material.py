@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from bot.errors import DataError
 from bot.knowledge.store import MemoryStore
 from bot.prompts.library import PromptVersion
+from bot.runs.progress import Progress, Step
 from bot.training.augment import augmented
 from bot.training.canary import canary_conversations
 from bot.training.dataset import Renderer, Row
-from bot.training.progress import Progress, Step
 from bot.training.recipe import Recipe
 from bot.training.rooms import Rooms
 from bot.training.split import split

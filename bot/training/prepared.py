@@ -14,8 +14,8 @@ from bot.blocking import wait_for
 from bot.errors import DataError
 from bot.prompts.library import PromptVersion
 from bot.refs import check_name
+from bot.runs.progress import Progress
 from bot.training.processes import process_count
-from bot.training.progress import Progress
 from bot.training.recipe import Recipe, read_recipe
 from bot.training.rooms import Rooms
 from bot.types import content_hash

@@ -9,25 +9,24 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shutil
 import statistics
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from bot.errors import BotError, DataError, Refused, TrainingError
+from bot.errors import BotError, DataError, Refused
+from bot.runs.folder import TRAINING, RunFolder, Runs
+from bot.runs.progress import Progress, Quiet, Step
+from bot.runs.work import at_work
 from bot.training.facts import counted, draft_card, judged
 from bot.training.gates import refuse_failed
 from bot.training.model_card import model_card
 from bot.training.prepared import Plan, Prepared, plan, prepare
 from bot.training.processes import is_main, process_count, shared
-from bot.training.progress import Progress, Quiet, Step
 from bot.training.result import Sample, TrainedVersion
 from bot.training.rooms import Rooms
-from bot.training.runs import RunFolder, RunLog, Runs
 from bot.training.version import publish
 
 SAMPLES = 3
@@ -42,47 +41,30 @@ def train(
     under its own overrides. Raises DataError for a recipe or transcripts that cannot be used, TrainingError for a result
     that does not pass every gate; no version is made then.
     """
-    runs, place = Runs(desk.settings.var), _place(path, desk.settings.workspace)
+    runs, place = Runs(desk.settings.var, TRAINING), _place(path, desk.settings.workspace)
     folder = runs.unfinished(place) if resume and is_main() else None
-    planned = plan(path, desk, shared(folder.run.overrides if folder else overrides))
+    planned = plan(path, desk, shared(folder.run.options if folder else overrides))
     if is_main() and not folder:
         folder = runs.start(planned.name, place, overrides, os.getpid())
     folder = runs.get(shared(folder.run.id if folder else ""))
     if not is_main():
         return _make(planned, desk, folder, Quiet())
-    with folder.held():
-        folder.change(state="running", pid=os.getpid(), message="")
-        log = RunLog(folder, progress or Quiet())
-        try:
-            made = _make(planned, desk, folder, log)
-        except BaseException as error:
-            # A disk that is full may refuse this too; then the lock alone tells that nobody works on the run.
-            with suppress(OSError):
-                _ended(folder, error)
-            raise
-        finally:
-            log.close()
-        folder.change(state="done", version=made.adapter.ref if made else "")
-        shutil.rmtree(folder.checkpoints, ignore_errors=True)
+    kept = folder.checkpoints
+    with at_work(folder, progress or Quiet(), lambda error: _is_lost(error, kept)) as log:
+        made = _make(planned, desk, folder, log)
+        log.outcome = made.adapter.ref if made else ""
     return made
+
+
+def _is_lost(error: BaseException, kept: Path) -> bool:
+    """Whether there is nothing to go on with: a result that a gate refused, or bad input before the first checkpoint."""
+    return isinstance(error, Refused) or (isinstance(error, BotError) and not kept.is_dir())
 
 
 def _place(path: Path, workspace: Path) -> str:
     """A recipe's path as the workspace writes it."""
     whole = path.resolve()
     return str(whole.relative_to(workspace.resolve()) if whole.is_relative_to(workspace.resolve()) else whole)
-
-
-def _ended(folder: RunFolder, error: BaseException) -> None:
-    if isinstance(error, KeyboardInterrupt):
-        folder.change(state="cancelled", message="Stopped by hand.")
-    elif isinstance(error, Refused):
-        folder.change(state="failed", message=str(error))
-        shutil.rmtree(folder.checkpoints, ignore_errors=True)
-    else:
-        # What it has learnt is worth keeping, whatever stands in its way now.
-        lost = isinstance(error, BotError) and not folder.checkpoints.is_dir()
-        folder.change(state="failed" if lost else "interrupted", message=str(error))
 
 
 def _make(planned: Plan, desk: Rooms, folder: RunFolder, progress: Progress) -> TrainedVersion | None:
@@ -102,7 +84,9 @@ def _make(planned: Plan, desk: Rooms, folder: RunFolder, progress: Progress) -> 
 
     precision = shared(folder.run.inputs.get("dtype") or choose_dtype(desk.settings.dtype, choose_device())[0])
     dtype = str(precision).removeprefix("torch.")
-    _check_unchanged(folder, prepared.inputs(desk) | {"dtype": dtype})
+    inputs = prepared.inputs(desk) | {"dtype": dtype}
+    if is_main() or folder.run.inputs:
+        folder.begin_with(inputs)
     recipe, material = planned.recipe, prepared.material
     model = adapters.attach(desk.base, recipe)
     progress.note(check_fits(model, material.training, recipe.batch_size))
@@ -131,21 +115,6 @@ def _make(planned: Plan, desk: Rooms, folder: RunFolder, progress: Progress) -> 
         lambda card: model_card(card, samples),
     )
     return TrainedVersion(adapter, card, samples, material.transcripts.bad)
-
-
-def _check_unchanged(folder: RunFolder, inputs: dict[str, str]) -> None:
-    """A run goes on only with what it began with. The first time it is written down."""
-    before = folder.run.inputs
-    if not before:
-        if is_main():
-            folder.change(inputs=inputs)
-        return
-    changed = sorted(name for name in {*before, *inputs} if before.get(name) != inputs.get(name))
-    if changed:
-        raise TrainingError(
-            f"Run {folder.run.id} cannot go on: since it began, {', '.join(changed)} changed.",
-            "Put that back, or begin anew without --resume.",
-        )
 
 
 def _run(model: Any, prepared: Prepared, dtype: str, work: Path, progress: Progress) -> dict[str, float]:

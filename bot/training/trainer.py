@@ -20,11 +20,11 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from bot.engine.local.model import DTYPES, choose_device
 from bot.errors import DataError, TrainingError
+from bot.runs.progress import Progress
 from bot.training.checkpoints import keep_only, newest, seal
 from bot.training.dataset import Row
 from bot.training.loss import collate, features, held_out_loss, supervised_loss
 from bot.training.processes import is_main, process_count, shared
-from bot.training.progress import Progress
 from bot.training.recipe import Recipe
 from bot.training.watched import WatchedTrainer, Watcher
 

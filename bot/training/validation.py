@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bot.errors import DataError, TrainingError
+from bot.runs.progress import Progress, Quiet, Step
 from bot.training.prepared import Prepared, plan, prepare
 from bot.training.processes import process_count
-from bot.training.progress import Progress, Quiet, Step
 from bot.training.recipe import Recipe
 from bot.training.rooms import Rooms
 

@@ -9,7 +9,7 @@ from typing import Any
 from transformers import Trainer, TrainerCallback
 
 from bot.errors import Refused
-from bot.training.progress import Progress, Step
+from bot.runs.progress import Progress, Step
 
 _SMOOTHING = 0.9
 

@@ -30,11 +30,11 @@ import numpy as np
 
 from bot.base import STARTER
 from bot.desk import Desk
+from bot.runs.progress import Step
 from bot.settings import load
 from bot.skeleton import SOURCE
 from bot.starter.report import interval
 from bot.training.labelled import Labelled, parts_of, read_labelled
-from bot.training.progress import Step
 from bot.training.scores import judge
 from bot.training.train import train
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from bot.base import STARTER
 from bot.desk import Desk
+from bot.runs.progress import Quiet
 from bot.settings import load
 from bot.skeleton import SOURCE
 from bot.training.prepared import Prepared, plan, prepare
-from bot.training.progress import Quiet
 
 TARGETS = "[q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj]"
 ROLE = (

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from bot.bench.rows import Row, at_most
 from bot.files import sha256_file
+from bot.runs.folder import TRAINING, RunFolder, Runs
 from bot.training.checkpoints import SEAL
 from bot.training.personal_data import scrub
-from bot.training.runs import RunFolder, Runs
 from tests.conftest import ROOT
 from tests.load.train_common import Bench
 from tests.training.made_up import SENTENCES, examples
@@ -32,7 +32,7 @@ def _start(recipe: Path, *more: str) -> subprocess.Popen[bytes]:
 
 
 def _run(recipe: Path) -> RunFolder | None:
-    runs = Runs(recipe.parents[2] / "var").all()
+    runs = Runs(recipe.parents[2] / "var", TRAINING).all()
     return runs[0] if runs else None
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import yaml
 
 from bot.bench.rows import Row
+from bot.runs.progress import Quiet
 from bot.training import adapter as adapters
 from bot.training import trainer
 from bot.training.loss import row_losses
 from bot.training.paired import difference, mean_loss
-from bot.training.progress import Quiet
 from tests.load.train_common import Bench, desk_of, prepared
 
 CHATS, TRAINED = 5400, 1000

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from bot.bench.rows import Row, at_most
 from bot.errors import TrainingError
+from bot.runs.progress import Quiet, Step
 from bot.training import adapter as adapters
 from bot.training import trainer
 from bot.training.judge import Context, judge
-from bot.training.progress import Quiet, Step
 from bot.training.train import train
 from tests.load.train_common import Bench, desk_of, prepared
 

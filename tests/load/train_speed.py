@@ -13,11 +13,11 @@ import torch
 from bot.bench.rows import Row, ratio
 from bot.bench.shape import SMOL_135M, make_base
 from bot.desk import Desk
+from bot.runs.progress import Quiet, Step
 from bot.training import adapter as adapters
 from bot.training import trainer
 from bot.training.loss import IGNORE, held_out_loss
 from bot.training.prepared import Prepared
-from bot.training.progress import Quiet, Step
 from tests.load.train_common import Bench, desk_of, prepared
 
 

@@ -12,10 +12,10 @@ from peft import get_peft_model_state_dict
 from safetensors.torch import save_file
 
 from bot.base import Base
+from bot.runs.progress import Quiet
 from bot.training import adapter as adapters
 from bot.training import trainer
 from bot.training.processes import is_main, process_count
-from bot.training.progress import Quiet
 from tests.training.test_checkpoints import RECIPE, ROWS
 
 if __name__ == "__main__":

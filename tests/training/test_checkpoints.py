@@ -14,9 +14,9 @@ from peft import get_peft_model_state_dict
 
 from bot.base import Base
 from bot.errors import TrainingError
+from bot.runs.progress import Quiet, Step
 from bot.training import adapter as adapters
 from bot.training import checkpoints, trainer
-from bot.training.progress import Quiet, Step
 from bot.training.recipe import Recipe
 from tests.training.test_trainer import make_row
 

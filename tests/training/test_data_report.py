@@ -14,12 +14,12 @@ from bot.cli import app
 from bot.desk import Desk
 from bot.engine.local.model import load_tokenizer
 from bot.errors import DataError
+from bot.runs.progress import Quiet
 from bot.training.augment import augmented
 from bot.training.data_report import examine, write_page
 from bot.training.duplicates import alike
 from bot.training.labels import balance, conflicts, rare
 from bot.training.material import Material, gather
-from bot.training.progress import Quiet
 from bot.training.recipe import read_recipe
 from bot.training.transcripts import read_transcripts
 from tests.conftest import ROOT

@@ -17,13 +17,13 @@ from bot.blocking import wait_for
 from bot.desk import Desk
 from bot.engine.local.model import load_tokenizer
 from bot.errors import TrainingError
+from bot.runs.progress import Quiet
 from bot.training import adapter as adapters
 from bot.training import probing, trainer
 from bot.training.gates import refuse_failed
 from bot.training.judge import SPREAD, Context, judge
 from bot.training.loss import held_out_loss, row_losses
 from bot.training.material import Material, gather
-from bot.training.progress import Quiet
 from bot.training.recipe import read_recipe
 from bot.training.result import TrainedVersion
 from tests.training.conftest import open_desk, write_workspace

@@ -19,11 +19,11 @@ from bot.engine.local.engine import LocalEngine
 from bot.engine.local.model import load_tokenizer
 from bot.errors import DataError
 from bot.files import sha256_file
+from bot.runs.progress import Quiet, Step
 from bot.training import adapter as adapters
 from bot.training.loss import held_out_loss
 from bot.training.material import gather
 from bot.training.prepared import adapter_name
-from bot.training.progress import Quiet, Step
 from bot.training.recipe import read_recipe
 from bot.training.result import TrainedVersion
 from bot.training.train import train

@@ -16,17 +16,17 @@ from bot.base import Base, open_base
 from bot.desk import Desk
 from bot.engine.local.engine import LocalEngine
 from bot.engine.local.model import load_tokenizer
-from bot.errors import AdapterError, DataError, NotFound, TrainingError
+from bot.errors import AdapterError, Conflict, DataError, NotFound, RunError, TrainingError
 from bot.files import sha256_file
+from bot.runs.folder import TRAINING, RunFolder, Runs
+from bot.runs.progress import Quiet, Step, progress_on_stderr
 from bot.training import adapter as adapters
 from bot.training import memory
 from bot.training.facts import public_name
 from bot.training.material import gather
 from bot.training.model_card import model_card
-from bot.training.progress import Quiet, Step, progress_on_stderr
 from bot.training.recipe import read_recipe
 from bot.training.result import TrainedVersion
-from bot.training.runs import RunFolder, Runs
 from bot.training.train import train
 from bot.training.version import publish
 from bot.types import Mix
@@ -156,13 +156,13 @@ def nothing_but_versions(recipe: Path, count: int) -> bool:
 
 
 def last_run(desk: Desk) -> RunFolder:
-    return Runs(desk.settings.var).all()[0]
+    return Runs(desk.settings.var, TRAINING).all()[0]
 
 
 def test_a_run_leaves_what_it_said_and_no_checkpoint(trained: Trained) -> None:
     version, desk = trained
     folder = last_run(desk)
-    assert (folder.run.state, folder.run.version, folder.run.recipe) == ("done", "returns@1", "adapters/returns/recipe.yaml")
+    assert (folder.run.state, folder.run.outcome, folder.run.source) == ("done", "returns@1", "adapters/returns/recipe.yaml")
     assert not folder.checkpoints.exists()
     assert list((folder.path / "tensorboard").iterdir())
     steps = [event for event in folder.events() if event.get("stage") == "training"]
@@ -264,7 +264,7 @@ def test_a_run_goes_on_only_with_what_it_began_with(recipe: Path, desk: Desk) ->
     before = transcripts.read_text()
     transcripts.write_text("\n".join(before.splitlines()[:-2]))
     recipe.write_text(recipe.read_text().replace("epochs: 2", "epochs: 3"))
-    with pytest.raises(TrainingError, match=r"since it began, returns\.jsonl, the recipe changed.*without --resume"):
+    with pytest.raises(RunError, match=r"since it began, returns\.jsonl, the recipe changed.*without --resume"):
         train(recipe, desk, resume=True)
     transcripts.write_text(before)
     recipe.write_text(recipe.read_text().replace("epochs: 3", "epochs: 2"))
@@ -275,7 +275,7 @@ def test_a_run_that_another_process_works_on_is_left_alone(recipe: Path, desk: D
     with pytest.raises(KeyboardInterrupt):
         train(recipe, desk, [], Stop())
     folder = last_run(desk)
-    with folder.held(), pytest.raises(TrainingError, match="is being worked on"):
+    with folder.held(), pytest.raises(Conflict, match="is being worked on"):
         train(recipe, desk, resume=True)
 
 

@@ -15,12 +15,12 @@ from transformers import AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
 from bot.base import Base
 from bot.engine.local.model import load_tokenizer
 from bot.errors import DataError, TrainingError
+from bot.runs.progress import Quiet
 from bot.training import adapter as adapters
 from bot.training.attention import attend_without_mask, without_mask
 from bot.training.dataset import Row
 from bot.training.lora import SharedDropout
 from bot.training.loss import IGNORE, collate, features, held_out_loss, supervised_loss
-from bot.training.progress import Quiet
 from bot.training.recipe import Recipe
 from bot.training.trainer import run
 

@@ -9,7 +9,7 @@ import pytest
 
 from bot.desk import Desk
 from bot.errors import DataError
-from bot.training.progress import Quiet
+from bot.runs.progress import Quiet
 from bot.training.validation import cross_validate, search_settings
 
 

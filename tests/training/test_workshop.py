@@ -13,10 +13,11 @@ import pytest
 
 from bot.base import Base
 from bot.desk import Desk
-from bot.errors import Conflict, DataError, NotFound, TrainingError
+from bot.errors import Conflict, DataError, NotFound, RunError
+from bot.runs.folder import EVALUATION, TRAINING, RunFolder, Runs
+from bot.runs.workshop import OUTPUT, POLITE, Workshop
 from bot.settings import load
-from bot.training.runs import RunFolder
-from bot.training.workshop import OUTPUT, POLITE, Workshop, split_overrides
+from bot.training.workshop import Recipes, split_overrides
 
 PATIENCE = 60
 # Without passages no embedder has to be loaded.
@@ -36,64 +37,73 @@ def wait(for_what: Callable[[], Any]) -> Any:
 def workshop(recipe: Path, tiny_base: Base) -> Iterator[Workshop]:
     made = Workshop(load(workspace=recipe.parents[2], base=str(tiny_base.path), dtype="float32"))
     yield made
-    for folder in made.runs():
+    for folder in made.runs(TRAINING):
         if folder.run.state == "running":
-            made.cancel(folder.run.id)
+            made.cancel(TRAINING, folder.run.id)
     wait(lambda: made.is_idle)
+
+
+@pytest.fixture
+def recipes(recipe: Path) -> Recipes:
+    return Recipes(recipe.parents[2])
 
 
 def ended(workshop: Workshop, id: str) -> RunFolder:
     """That run, once no process works on it."""
     wait(lambda: workshop.is_idle)
-    return next(folder for folder in workshop.runs() if folder.run.id == id)
+    return next(folder for folder in workshop.runs(TRAINING) if folder.run.id == id)
 
 
-def test_a_run_is_started_cancelled_gone_on_with_and_offered(workshop: Workshop, recipe: Path, desk: Desk) -> None:
-    assert workshop.recipes() == ["returns"]
-    assert workshop.recipe_text("returns") == recipe.read_text()
+def test_a_run_is_started_cancelled_gone_on_with_and_offered(
+    workshop: Workshop, recipes: Recipes, recipe: Path, desk: Desk
+) -> None:
+    assert recipes.names() == ["returns"]
+    assert recipes.text("returns") == recipe.read_text()
     overrides = ["epochs=20", "patience=20", PLAIN]
-    workshop.start("returns", overrides)
+    recipes.start(workshop, "returns", overrides)
     folder = wait(workshop.arrived)
     id, pid = folder.run.id, folder.run.pid
-    assert (folder.run.state, folder.run.overrides) == ("running", tuple(overrides))
+    assert (folder.run.state, folder.run.options) == ("running", tuple(overrides))
     assert os.getpriority(os.PRIO_PROCESS, pid) >= POLITE
     assert os.getsid(pid) == pid, "Ctrl-C at the server does not reach it"
-    for another in (workshop, Workshop(desk.settings)):
+    for another in (workshop, desk.workshop):
         with pytest.raises(Conflict, match=id):
-            another.start("returns")
-    wait(lambda: len(workshop.watch([folder])[0].held_out) > 1)
-    workshop.cancel(id)
+            recipes.start(another, "returns")
+        with pytest.raises(Conflict, match=id):
+            another.start(EVALUATION, "returns")
+    wait(lambda: len(workshop.watch(TRAINING, [folder])[0].held_out) > 1)
+    workshop.cancel(TRAINING, id)
     cancelled = ended(workshop, id)
-    assert (cancelled.run.state, cancelled.run.version) == ("cancelled", "")
+    assert (cancelled.run.state, cancelled.run.outcome) == ("cancelled", "")
     assert desk.adapters.refs() == []
-    before = workshop.watch([cancelled])[0].trained
-    workshop.resume(id)
+    before = workshop.watch(TRAINING, [cancelled])[0].trained
+    workshop.resume(TRAINING, id)
     again = wait(workshop.arrived)
     assert (again.run.id, again.run.state) == (id, "running")
     assert again.run.pid != pid
     done = ended(workshop, id)
-    assert (done.run.state, done.run.version) == ("done", "returns@1"), done.run.message
+    assert (done.run.state, done.run.outcome) == ("done", "returns@1"), done.run.message
     assert desk.adapters.get("returns").ref == "returns@1"
     assert "returns@1" in (done.path / OUTPUT).read_text()
-    (seen,) = workshop.watch([done])
+    (seen,) = workshop.watch(TRAINING, [done])
     assert before
     assert before.done < len(seen.loss) == before.total
     for act in (workshop.cancel, workshop.resume):
-        with pytest.raises(TrainingError, match="done"):
-            act(id)
+        with pytest.raises(RunError, match="done"):
+            act(TRAINING, id)
 
 
-def test_what_dies_before_it_has_begun_says_why_and_leaves_no_process(workshop: Workshop) -> None:
-    workshop.start("returns", ["prompt=suport@1"])
+def test_what_dies_before_it_has_begun_says_why_and_leaves_no_process(workshop: Workshop, recipes: Recipes) -> None:
+    recipes.start(workshop, "returns", ["prompt=suport@1"])
     assert workshop._process
     pid = workshop._process.pid
     wait(lambda: not psutil.pid_exists(pid))
-    with pytest.raises(TrainingError, match="There is no prompt 'suport'"):
+    with pytest.raises(RunError, match="There is no prompt 'suport'"):
         workshop.arrived()
-    assert workshop.runs() == []
+    assert workshop.runs(TRAINING) == []
 
 
-def test_what_cannot_be_begun_is_refused_at_once(workshop: Workshop, recipe: Path) -> None:
+def test_what_cannot_be_begun_is_refused_at_once(workshop: Workshop, recipes: Recipes, recipe: Path) -> None:
     assert workshop.arrived() is None
     for name, overrides, error, says in (
         ("return", [], NotFound, "returns"),
@@ -102,26 +112,27 @@ def test_what_cannot_be_begun_is_refused_at_once(workshop: Workshop, recipe: Pat
         ("returns", ["--resume"], DataError, "no override"),
     ):
         with pytest.raises(error, match=says):
-            workshop.start(name, overrides)
+            recipes.start(workshop, name, overrides)
     recipe.write_text("rank: [")
     with pytest.raises(DataError, match="not valid YAML"):
-        workshop.start("returns")
+        recipes.start(workshop, "returns")
     for act in (workshop.cancel, workshop.resume):
         with pytest.raises(NotFound, match="returns-1"):
-            act("returns-1")
+            act(TRAINING, "returns-1")
 
 
 def test_only_the_newest_unfinished_run_of_a_recipe_can_go_on(workshop: Workshop, recipe: Path) -> None:
     place = str(recipe.relative_to(recipe.parents[2]))
-    made = [workshop._runs.start("returns", place, (), 2**22 + 1) for _ in range(2)]
-    newest, oldest = workshop.runs()
+    runs = Runs(recipe.parents[2] / "var", TRAINING)
+    made = [runs.start("returns", place, (), 2**22 + 1) for _ in range(2)]
+    newest, oldest = workshop.runs(TRAINING)
     assert {newest.run.id, oldest.run.id} == {folder.run.id for folder in made}
     assert newest.run.state == oldest.run.state == "interrupted"
-    assert (workshop.is_resumable(newest), workshop.is_resumable(oldest)) == (True, False)
-    with pytest.raises(TrainingError, match="newest unfinished"):
-        workshop.resume(oldest.run.id)
-    with pytest.raises(TrainingError, match="interrupted"):
-        workshop.cancel(newest.run.id)
+    assert (workshop.is_resumable(TRAINING, newest), workshop.is_resumable(TRAINING, oldest)) == (True, False)
+    with pytest.raises(RunError, match="newest unfinished"):
+        workshop.resume(TRAINING, oldest.run.id)
+    with pytest.raises(RunError, match="interrupted"):
+        workshop.cancel(TRAINING, newest.run.id)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import gradio as gr
 import pytest
 
 from bot.desk import Desk
-from bot.training.runs import RunFolder, Runs
+from bot.runs.folder import TRAINING, RunFolder, Runs
 from bot.web import auth
 from bot.web.pages.workshop import TITLE, WorkshopTab
 
@@ -32,7 +32,7 @@ async def tab(desk: Desk) -> WorkshopTab:
 
 
 def add_run(desk: Desk, events: Sequence[dict[str, Any]] = (), **values: Any) -> RunFolder:
-    folder = Runs(desk.settings.var).start("returns", "adapters/returns/recipe.yaml", [], NOBODY)
+    folder = Runs(desk.settings.var, TRAINING).start("returns", "adapters/returns/recipe.yaml", [], NOBODY)
     folder.change(**values)
     say(folder.path, *events)
     return folder
@@ -57,7 +57,7 @@ async def test_an_empty_workshop_names_its_recipes(tab: WorkshopTab) -> None:
 
 async def test_a_run_is_told_in_figures_and_curves(tab: WorkshopTab, desk: Desk) -> None:
     steps = [training(1, 4.0), training(2, 4.0), training(2, 3.25), training(3, 3.75)]
-    folder = add_run(desk, steps, state="done", version="returns@7")
+    folder = add_run(desk, steps, state="done", outcome="returns@7")
     found = await tab.load(BROWSER, None, None)
     assert found[tab.run]["value"] == folder.run.id
     assert "The desk offers it already" in found[tab.head]
@@ -97,7 +97,7 @@ async def test_only_what_changed_is_sent_and_what_is_chosen_stays(tab: WorkshopT
 
 async def test_no_text_becomes_html(tab: WorkshopTab, desk: Desk) -> None:
     step = {**training(1, 4.0), "stage": EVIL}
-    add_run(desk, [step, {"note": EVIL}], state="failed", message=EVIL, overrides=(f"seed={EVIL}",), recipe=EVIL)
+    add_run(desk, [step, {"note": EVIL}], state="failed", message=EVIL, options=(f"seed={EVIL}",), source=EVIL)
     found = await tab.load(BROWSER, "returns", None)
     for part in (tab.list, tab.head, tab.details, tab.text):
         assert "<script" not in found[part]

@@ -13,9 +13,9 @@ import gradio as gr
 
 from bot.desk import Desk
 from bot.errors import BotError
-from bot.training.runs import RunFolder
-from bot.training.watching import Seen
-from bot.training.workshop import Workshop, split_overrides
+from bot.runs.folder import TRAINING, RunFolder
+from bot.runs.watching import Seen
+from bot.training.workshop import Recipes, split_overrides
 from bot.types import content_hash
 from bot.web.auth import require
 from bot.web.pages.handlers import QUIET, spoken
@@ -38,7 +38,8 @@ class WorkshopTab:
     """The tab's components and their handlers."""
 
     def __init__(self, desk: Desk) -> None:
-        self.workshop = Workshop(desk.settings)
+        self.workshop = desk.workshop
+        self.recipes = Recipes(desk.settings.workspace)
         self.shown = gr.State({})
         self.timer = gr.Timer(SECONDS, active=False)
         with gr.Row(equal_height=False):
@@ -111,7 +112,7 @@ class WorkshopTab:
     async def load(self, request: gr.Request, recipe: str | None, run: str | None) -> Update:
         """Recipes and runs as they lie on disk now; what is chosen stays chosen. All of it is sent."""
         require(request, "engineer")
-        names = await asyncio.to_thread(self.workshop.recipes)
+        names = await asyncio.to_thread(self.recipes.names)
         name = recipe if recipe in names else names[0] if names else None
         return {
             self.recipe: gr.update(choices=names, value=name),
@@ -148,18 +149,22 @@ class WorkshopTab:
     @spoken
     async def start(self, request: gr.Request, name: str, overrides: str, run: str | None, shown: Shown) -> Update:
         require(request, "engineer")
-        return await self._begin(lambda: self.workshop.start(name or "", split_overrides(overrides)), run, shown)
+
+        def begin() -> None:
+            self.recipes.start(self.workshop, name or "", split_overrides(overrides))
+
+        return await self._begin(begin, run, shown)
 
     @spoken
     async def resume(self, request: gr.Request, run: str | None, shown: Shown) -> Update:
         require(request, "engineer")
-        return await self._begin(lambda: self.workshop.resume(run or ""), run, shown)
+        return await self._begin(lambda: self.workshop.resume(TRAINING, run or ""), run, shown)
 
     @spoken
     async def cancel(self, request: gr.Request, run: str | None, shown: Shown) -> Update:
         require(request, "engineer")
         try:
-            await asyncio.to_thread(self.workshop.cancel, run or "")
+            await asyncio.to_thread(self.workshop.cancel, TRAINING, run or "")
             said = notice(f"{run} is asked to stop.")
         except BotError as error:
             said = notice(str(error), "bad")
@@ -190,14 +195,14 @@ class WorkshopTab:
         if not name:
             return notice(NO_RECIPE)
         try:
-            return recipe_html(self.workshop.recipe_text(name))
+            return recipe_html(self.recipes.text(name))
         except BotError as error:
             return notice(str(error), "bad")
 
     def _look(self, run: str | None, shown: Shown) -> Update:
         """What differs from what was `shown`."""
-        folders = self.workshop.runs()
-        seen = self.workshop.watch(folders)
+        folders = self.workshop.runs(TRAINING)
+        seen = self.workshop.watch(TRAINING, folders)
         ids = [folder.run.id for folder in folders]
         chosen = run if run in ids else ids[0] if ids else None
         parts: dict[str, tuple[Any, Any]] = {
@@ -217,7 +222,7 @@ class WorkshopTab:
     def _chosen(self, folder: RunFolder, seen: Seen) -> dict[str, tuple[Any, Any]]:
         """Component and value, by what it is; of a plot, what its table is made from."""
         run = folder.run
-        able = self.workshop.is_resumable(folder) and self.workshop.is_idle
+        able = self.workshop.is_resumable(TRAINING, folder) and self.workshop.is_idle
         return {
             "cancel": (self.cancel_button, gr.update(interactive=run.state == "running")),
             "resume": (self.resume_button, gr.update(interactive=able)),

@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bot.training.runs import Run, RunFolder
-from bot.training.watching import Seen
+from bot.runs.folder import Run, RunFolder
+from bot.runs.watching import Seen
 from bot.web.pages.html import escape, notice, table
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def run_list(folders: Sequence[RunFolder], seen: Sequence[Seen], chosen: str | N
 def _cells(run: Run, seen: Seen) -> str:
     trained = seen.trained
     values = (
-        f"<b>{escape(run.adapter)}</b>",
+        f"<b>{escape(run.name)}</b>",
         _time(run.started),
         state(run),
         _stage(run, seen),
@@ -69,8 +69,8 @@ def _stage(run: Run, seen: Seen) -> str:
 
 
 def _outcome(run: Run) -> str:
-    if run.version:
-        return f"<b>{escape(run.version)}</b>"
+    if run.outcome:
+        return f"<b>{escape(run.outcome)}</b>"
     return escape(textwrap.shorten(run.message, _REASON, placeholder=" …")) or "–"
 
 
@@ -98,7 +98,7 @@ def run_head(run: Run, seen: Seen) -> str:
 
 def _told(run: Run) -> str:
     if run.state == "done":
-        return notice(f"{run.version} is made. The desk offers it already.", "good")
+        return notice(f"{run.outcome} is made. The desk offers it already.", "good")
     if run.state == "running":
         return ""
     return notice(run.message or "Its process ended without a word.", _KINDS.get(run.state, "info"))
@@ -106,8 +106,8 @@ def _told(run: Run) -> str:
 
 def run_details(run: Run, seen: Seen) -> str:
     """What it was started with, and its last remarks."""
-    overrides = "".join(f"<code>{escape(text)}</code> " for text in run.overrides)
-    rows = [("Recipe", f"<code>{escape(run.recipe)}</code>"), ("Overrides", overrides or "none")]
+    overrides = "".join(f"<code>{escape(text)}</code> " for text in run.options)
+    rows = [("Recipe", f"<code>{escape(run.source)}</code>"), ("Overrides", overrides or "none")]
     rows.append(("Started", _time(run.started)))
     rows.append(("Process", str(run.pid)))
     count = f"the last {len(seen.notes):,} of {seen.noted:,}" if seen.noted > len(seen.notes) else f"{seen.noted:,}"

@@ -1,4 +1,4 @@
-"""What a training run says while it works: steps with figures, and remarks. A bar on stderr, or silence."""
+"""What a run says while it works: steps with figures, and remarks. A bar on stderr, or silence."""
 
 from __future__ import annotations
 

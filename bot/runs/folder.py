@@ -1,49 +1,62 @@
-"""A training run on disk: `var/training/<id>/` with run.json (what it was started with, how it stands), events.jsonl (what
-it said, a line a step), tensorboard/ and checkpoints/.
+"""Runs on disk: `var/<kind>/<id>/` with run.json (what a run was started with, how it stands), events.jsonl (what it said,
+a line a step), checkpoints/ (what it can go on from) and whatever its kind of work adds.
 
 A run that a process works on holds its lock; the system lets go of it however that process ends. So a run that says
-"running" and is not locked was interrupted, and can be resumed. Knows nothing of models.
+"running" and is not locked was interrupted, and can be resumed. Knows nothing of the work itself.
 """
 
 from __future__ import annotations
 
 import datetime
 import json
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from bot.errors import DataError, NotFound, TrainingError, faults
+from bot.errors import Conflict, DataError, NotFound, RunError, faults
 from bot.files import read_json, write_atomic
-from bot.training.progress import Progress, Step
 
 State = Literal["running", "interrupted", "cancelled", "failed", "done"]
 RESUMABLE = ("interrupted", "cancelled")
-_CURVES = ("loss", "held_out", "tokens_per_second")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of work. `folder` lies in `var`; `command` are the words behind `bot` that work on a source, given the
+    workspace and the source as a run names it."""
+
+    folder: str
+    command: Callable[[Path, str], list[str]]
+
+
+TRAINING = Kind("training", lambda workspace, recipe: ["train", str(workspace / recipe)])
+EVALUATION = Kind("evaluations", lambda _, scenario: ["evaluate", "--scenario", scenario])
+KINDS = (TRAINING, EVALUATION)
 
 
 class Run(BaseModel):
-    """`inputs` are hashes of all that the result depends on, none until they are known. `pid` is that of the process that
-    works on it, `message` how it ended, `version` what it made."""
+    """`name` is that of the adapter that is trained or of the domain that is evaluated, `source` what the work is begun and
+    resumed by: a recipe's path as the workspace writes it, or a scenario. `options` were given beside it, like
+    "epochs=2". `inputs` are hashes of all that the result depends on, none until they are known. `pid` is that of the
+    process that works on it, `message` how it ended, `outcome` what it made: a version, or the verdict."""
 
     model_config = ConfigDict(extra="forbid")
 
     id: str
-    adapter: str
-    recipe: str
-    overrides: tuple[str, ...] = ()
+    name: str
+    source: str
+    options: tuple[str, ...] = ()
     inputs: dict[str, str] = {}
     state: State = "running"
     pid: int
     started: str
     message: str = ""
-    version: str = ""
+    outcome: str = ""
 
 
 class RunFolder:
@@ -59,14 +72,28 @@ class RunFolder:
         self.run = self.run.model_copy(update=values)
         write_atomic(self.path / "run.json", self.run.model_dump_json(indent=1) + "\n")
 
+    def begin_with(self, inputs: dict[str, str]) -> None:
+        """A run goes on only with what it began with; the first time that is written down. Raises RunError naming what
+        changed."""
+        before = self.run.inputs
+        if not before:
+            self.change(inputs=inputs)
+            return
+        changed = sorted(name for name in {*before, *inputs} if before.get(name) != inputs.get(name))
+        if changed:
+            raise RunError(
+                f"Run {self.run.id} cannot go on: since it began, {', '.join(changed)} changed.",
+                "Put that back, or begin anew without --resume.",
+            )
+
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Work on it. Raises TrainingError while another process does."""
+        """Work on it. Raises Conflict while another process does."""
         try:
             # Whoever looks whether it is held has the lock for a moment.
             self._lock.acquire(timeout=1)
         except Timeout:
-            raise TrainingError(f"Run {self.run.id} is being worked on by process {self.run.pid}.", "Wait for it.") from None
+            raise Conflict(f"Run {self.run.id} is being worked on by process {self.run.pid}.", "Wait for it.") from None
         try:
             yield
         finally:
@@ -97,26 +124,23 @@ class RunFolder:
 
 
 class Runs:
-    """The runs of one workspace, by its `var` folder."""
+    """The runs of one kind in one workspace, by its `var` folder."""
 
-    def __init__(self, var: Path) -> None:
-        self.root = var / "training"
+    def __init__(self, var: Path, kind: Kind) -> None:
+        self.root = var / kind.folder
 
-    def start(self, adapter: str, recipe: str, overrides: Sequence[str], pid: int) -> RunFolder:
-        """A new run of `recipe`, a path as the workspace writes it."""
+    def start(self, name: str, source: str, options: Sequence[str], pid: int) -> RunFolder:
         self.root.mkdir(parents=True, exist_ok=True)
         now = datetime.datetime.now(datetime.UTC)
         while True:
-            path = self.root / f"{adapter}-{now:%Y%m%d-%H%M%S}"
+            path = self.root / f"{name}-{now:%Y%m%d-%H%M%S}"
             try:
                 path.mkdir()
                 break
             except FileExistsError:
                 now += datetime.timedelta(seconds=1)
-        run = Run(
-            id=path.name, adapter=adapter, recipe=recipe, overrides=tuple(overrides), pid=pid,
-            started=now.isoformat(timespec="seconds"),
-        )  # fmt: skip
+        started = now.isoformat(timespec="seconds")
+        run = Run(id=path.name, name=name, source=source, options=tuple(options), pid=pid, started=started)
         folder = RunFolder(path, run)
         folder.change()
         return folder
@@ -138,13 +162,13 @@ class Runs:
                 return folder
         raise NotFound("run", id, [folder.run.id for folder in self.all()])
 
-    def unfinished(self, recipe: str) -> RunFolder:
-        """The newest run of `recipe` that can be resumed. Raises NotFound where there is none."""
+    def unfinished(self, source: str) -> RunFolder:
+        """The newest run of `source` that can be resumed. Raises NotFound where there is none."""
         able = [folder for folder in self.all() if folder.run.state in RESUMABLE]
         for folder in able:
-            if folder.run.recipe == recipe:
+            if folder.run.source == source:
                 return folder
-        raise NotFound("unfinished run of", recipe, [folder.run.recipe for folder in able], "Start one without --resume.")
+        raise NotFound("unfinished run of", source, [folder.run.source for folder in able], "Start one without --resume.")
 
     def _read(self, path: Path) -> RunFolder:
         try:
@@ -155,35 +179,3 @@ class Runs:
         if run.state == "running" and not folder.is_held():
             folder.run = run.model_copy(update={"state": "interrupted"})
         return folder
-
-
-class RunLog:
-    """Writes what a run says into its folder, for the workshop page and for TensorBoard, and passes it on."""
-
-    def __init__(self, folder: RunFolder, to: Progress) -> None:
-        from tensorboardX import SummaryWriter
-
-        self._to = to
-        self._events = (folder.path / "events.jsonl").open("a", encoding="utf-8", buffering=1)
-        self._curves = SummaryWriter(str(folder.path / "tensorboard"))
-
-    def step(self, step: Step) -> None:
-        self._write(
-            {"at": round(time.time(), 2), **{key: value for key, value in asdict(step).items() if value is not None}}
-        )
-        if step.stage == "training":
-            for name in _CURVES:
-                if (value := getattr(step, name)) is not None:
-                    self._curves.add_scalar(name, value, step.done)
-        self._to.step(step)
-
-    def note(self, text: str) -> None:
-        self._write({"note": text})
-        self._to.note(text)
-
-    def close(self) -> None:
-        self._events.close()
-        self._curves.close()
-
-    def _write(self, event: dict[str, Any]) -> None:
-        self._events.write(json.dumps({"at": round(time.time(), 2), **event}, ensure_ascii=False) + "\n")

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.training.watching import NOTES, POINTS, Watched, thinned
+from bot.runs.watching import NOTES, POINTS, Watched, thinned
 
 
 def say(folder: Path, *events: dict[str, Any]) -> None:

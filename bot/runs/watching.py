@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bot.training.progress import Step
+from bot.runs.progress import Step
 
 POINTS = 500
 """A curve has about so many at most."""
