@@ -14,7 +14,7 @@ import pytest
 from bot.desk import Desk
 from bot.runs.folder import TRAINING, RunFolder, Runs
 from bot.web import auth
-from bot.web.pages.workshop import TITLE, WorkshopTab
+from bot.web.pages.workshop import WorkshopTab
 
 BROWSER: Any = SimpleNamespace(cookies={})
 NOBODY = 2**22 + 1
@@ -128,14 +128,14 @@ async def test_what_cannot_be_started_is_told_and_start_is_free_again(
 
 
 async def test_it_looks_by_itself_while_it_is_shown(tab: WorkshopTab) -> None:
-    for title, active in ((TITLE, True), ("Console", False)):
+    for title, active in ((WorkshopTab.title, True), ("Console", False)):
         timer = await tab.switched(BROWSER, SimpleNamespace(value=title))  # type: ignore[arg-type]
         assert timer.active is active
 
 
 async def test_it_is_for_engineers(tab: WorkshopTab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auth, "person_of", lambda _: auth.Person("x", "lead"))
-    event: Any = SimpleNamespace(value=TITLE)
+    event: Any = SimpleNamespace(value=WorkshopTab.title)
     for call in (
         tab.load(BROWSER, None, None), tab.look(BROWSER, None, {}), tab.show_recipe(BROWSER, "returns"), tab.starting(BROWSER),
         tab.start(BROWSER, "returns", "", None, {}), tab.resume(BROWSER, "", {}), tab.cancel(BROWSER, "", {}),

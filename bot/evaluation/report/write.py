@@ -12,10 +12,11 @@ from bot.evaluation.report.plots import CSS, Tracks, curve_picture, curve_plot
 from bot.evaluation.report.view import View, agent_text, between, with_knowledge
 from bot.evaluation.report.words import NONE, SIGNS, date, seconds, size, style
 from bot.evaluation.results import Curve, MeasureResult, Report
+from bot.evaluation.shelf import JSON, PAGE
 from bot.files import write_atomic
 from bot.training.pages import render
 
-JSON, PAGE, MARKDOWN, CURVE = "report.json", "report.html", "report.md", "curve.svg"
+MARKDOWN, CURVE = "report.md", "curve.svg"
 
 
 def write_report(report: Report, folder: Path) -> None:
