@@ -120,7 +120,7 @@ async def test_what_cannot_be_started_is_told_and_start_is_free_again(
     tab: WorkshopTab, name: str, line: str, says: str
 ) -> None:
     assert (await tab.starting(BROWSER))[tab.start_button] == gr.update(interactive=False)
-    found = await tab.start(BROWSER, name, line, None, {})
+    found = await tab.start(BROWSER, None, {}, name, line)
     assert says in found[tab.notice]
     assert found[tab.start_button] == gr.update(interactive=True)
     for act in (tab.resume, tab.cancel):
@@ -138,7 +138,7 @@ async def test_it_is_for_engineers(tab: WorkshopTab, monkeypatch: pytest.MonkeyP
     event: Any = SimpleNamespace(value=WorkshopTab.title)
     for call in (
         tab.load(BROWSER, None, None), tab.look(BROWSER, None, {}), tab.show_recipe(BROWSER, "returns"), tab.starting(BROWSER),
-        tab.start(BROWSER, "returns", "", None, {}), tab.resume(BROWSER, "", {}), tab.cancel(BROWSER, "", {}),
+        tab.start(BROWSER, None, {}, "returns", ""), tab.resume(BROWSER, "", {}), tab.cancel(BROWSER, "", {}),
         tab.switched(BROWSER, event),
     ):  # fmt: skip
         with pytest.raises(gr.Error, match="engineer"):

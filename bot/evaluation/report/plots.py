@@ -105,9 +105,10 @@ def curve_plot(curve: Curve, measure: str, result: MeasureResult | None) -> Mark
         )
     if prompt is not None:
         parts.append(_line("prompt-line", _LEFT, _y(up, prompt), _RIGHT, _y(up, prompt)))
-        parts.append(
-            _label("prompt-label", _RIGHT - 0.6, _y(up, prompt) - 6, f"{curve.prompt_arm} {written.full(prompt)}", "end")
-        )
+        # At the end where the curve is further away.
+        far = max((sizes[0], sizes[-1]), key=lambda size: abs(fmean(values[size]) - prompt))
+        x, anchor = (_LEFT + 0.6, "start") if far == sizes[0] else (_RIGHT - 0.6, "end")
+        parts.append(_label("prompt-label", x, _y(up, prompt) - 6, f"{curve.prompt_arm} {written.full(prompt)}", anchor))
     parts += _through(values, along, up)
     told = f"{measure} by transcripts: " + "; ".join(f"{n}: {written.full(fmean(found))}" for n, found in values.items())
     return Markup('<svg class="curve" role="img" aria-label="{}" height="{}">{}</svg>').format(

@@ -45,7 +45,7 @@ def as_page(report: Report) -> str:
         agent_text=agent_text,
         between=between,
         date=date,
-        none=NONE,
+        nothing=NONE,
         seconds=seconds,
         signs=SIGNS,
         size=size,

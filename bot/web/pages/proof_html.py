@@ -25,10 +25,8 @@ def run_list(folders: Sequence[RunFolder], seen: Sequence[Seen], chosen: str | N
 
 def _cells(folder: RunFolder, seen: Seen) -> Sequence[str]:
     run = folder.run
-    return (
-        f"<b>{escape(run.name)}</b>", started(run), state(run), stage(run, seen), left(run, seen), _link(folder, "open") or "–",
-        outcome(run),
-    )  # fmt: skip
+    link = _link(folder, "open") or "–"
+    return f"<b>{escape(run.name)}</b>", started(run), state(run), stage(run, seen), left(run, seen), link, outcome(run)
 
 
 def run_head(folder: RunFolder, seen: Seen) -> str:
