@@ -31,7 +31,7 @@ def write_report(report: Report, folder: Path) -> None:
 
 def as_page(report: Report) -> str:
     """The page as HTML."""
-    view = View(report)
+    view, curve = View(report), report.curve
     return render(
         Path(__file__).with_name("page.jinja"),
         report=report,
@@ -39,9 +39,10 @@ def as_page(report: Report) -> str:
         css=CSS,
         tracks={measure.name: Tracks(view, measure) for measure in report.measures},
         curves=[
-            (name, _measure(report, name), curve_plot(report.curve, name, _measure(report, name)))
-            for name in (curve_measures(report.curve) if report.curve else ())
-        ],
+            (name, _measure(report, name), curve_plot(curve, name, _measure(report, name))) for name in curve_measures(curve)
+        ]
+        if curve
+        else [],
         agent_text=agent_text,
         between=between,
         date=date,
