@@ -104,7 +104,8 @@ def test_a_lead_reads_verdict_notes_failures_and_provenance() -> None:
     report = sample_report()
     told = Page(as_page(report)).text
     place = [
-        told.index(part) for part in (report.advice.headline, report.notes[0], "The arms at a glance", "How it was made")
+        told.index(part)
+        for part in (report.advice.headline, report.notes[0], "The arms at a glance", "Every input, by its hash")
     ]
     assert place == sorted(place)
     assert f"{FAILED} failed." in told
