@@ -28,6 +28,7 @@ app.add_typer(prompts_app, name="prompts")
 app.add_typer(knowledge_app, name="knowledge")
 
 app.command()(engineering.train)
+app.command()(engineering.evaluate)
 app.add_typer(engineering.adapters_app, name="adapters")
 app.add_typer(engineering.data_app, name="data")
 app.add_typer(engineering.bench_app, name="bench")

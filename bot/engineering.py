@@ -59,6 +59,60 @@ def train(
         put(json.dumps(trained.as_dict(), indent=1, ensure_ascii=False) if as_json else trained.as_text())
 
 
+def evaluate(
+    scenario: Annotated[str, typer.Option(help="A domain such as returns, or a scenario's own name.")],
+    arms: Annotated[list[str] | None, typer.Option(help="Which, as names or patterns: adapter,*+knowledge")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds that replies are drawn with.")] = 2,
+    data: Annotated[Path | None, typer.Option(help="A folder with held-out transcripts of your own.")] = None,
+    limit: Annotated[int, typer.Option(min=0, help="The most turns; 0 takes all.")] = 0,
+    curve: Annotated[bool, typer.Option("--curve", help="Make the learning curve too.")] = False,
+    adapter: Annotated[str, typer.Option(help="Another version than the newest: returns@1")] = "",
+    prompt: Annotated[list[str] | None, typer.Option(help="Another one of a technique: few-shot=support@3")] = None,
+    prices: Annotated[Path | None, typer.Option(help="A price file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A folder that the report is written to as well.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with this scenario's newest unfinished run.")] = False,
+    against: Annotated[Path | None, typer.Option(help="An older report.json; exit code 1 where this one is worse.")] = None,
+    max_drop: Annotated[list[str] | None, typer.Option(help="What may be lost: similarity=0.02")] = None,
+    workspace: Workspace = None,
+    base: BaseName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Prompt, adapter, or both? Every arm answers the held-out turns; a report and a verdict."""
+    import signal
+
+    from bot.evaluation.evaluate import as_text, read_drops, read_report, rows
+    from bot.evaluation.evaluate import evaluate as run
+    from bot.evaluation.gate import check_against
+    from bot.evaluation.options import make_options
+    from bot.runs.progress import progress_on_stderr
+
+    patterns = [part for text in arms or [] for part in text.split(",") if part]
+    options = make_options(
+        scenario=scenario, arms=patterns, seeds=seeds, data=str(data.resolve()) if data else "", limit=limit, curve=curve,
+        adapter=adapter, prompt=prompt or [], prices=str(prices.resolve()) if prices else "",
+    )  # fmt: skip
+    if resume and options != make_options(scenario=scenario):
+        raise typer.BadParameter("--resume goes on as the run began.")
+    if max_drop and not against:
+        raise typer.BadParameter("--max-drop says what --against may lose: name a report.")
+    old, drops = read_report(against) if against else None, read_drops(max_drop or [])
+    desk = open_desk(workspace, base=base, dtype="float32")
+    # Whoever ends a run, by hand or as a service, finds it resumable. A shell's background jobs would ignore the first.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    with progress_on_stderr() as progress:
+        report, folder = run(options, desk, progress, resume, out)
+    if as_json:
+        put(report.model_dump_json(indent=1))
+    else:
+        table(rows(report), as_json)
+        put(as_text(report, folder))
+    if old and (fallen := check_against(report, old, drops)):
+        for text in fallen:
+            say(text)
+        raise typer.Exit(1)
+
+
 @data_app.command("report")
 def data_report(
     source: Annotated[Path, typer.Argument(help="A recipe.yaml, or a folder with transcripts.")],

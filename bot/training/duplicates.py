@@ -43,6 +43,28 @@ def alike(texts: Sequence[str], threshold: float) -> Iterator[tuple[int, int, fl
             index.insert(number, sketch, check_duplication=False)
 
 
+def found_in(texts: Sequence[str], known: Sequence[str], threshold: float) -> Iterator[tuple[int, int, float]]:
+    """(index in `texts`, index of the `known` text that is most like it, share in common) where that reaches `threshold`."""
+    from datasketch import MinHash, MinHashLSH
+
+    index = MinHashLSH(threshold=max(0.05, threshold - 0.1), num_perm=_PERMUTATIONS)
+    empty = MinHash(num_perm=_PERMUTATIONS, seed=_SEED, hashfunc=int)
+
+    def sketch(pieces: np.ndarray) -> MinHash:
+        made = empty.copy()
+        made.update_batch(pieces.tolist())
+        return made
+
+    there = [_pieces(normalised(text)) for text in known]
+    for number, pieces in enumerate(there):
+        index.insert(number, sketch(pieces), check_duplication=False)
+    for number, text in enumerate(texts):
+        own = _pieces(normalised(text))
+        best = max(((_share(own, there[other]), -other) for other in index.query(sketch(own))), default=(0.0, 0))
+        if best[0] >= threshold:
+            yield number, -best[1], best[0]
+
+
 def _pieces(text: str) -> np.ndarray:
     """The text's pieces as sorted distinct numbers, uint32."""
     import numpy as np

@@ -1,0 +1,29 @@
+"""Evaluations as the workshop's page begins them: the scenarios there are, one started under options.
+
+Loads no model and no torch.
+"""
+
+from __future__ import annotations
+
+from bot.evaluation.domain import domain_of
+from bot.evaluation.options import Options
+from bot.evaluation.rooms import Rooms
+from bot.prompts.scenarios import get_scenario, scenario_names
+from bot.runs.folder import EVALUATION
+from bot.runs.workshop import Workshop
+
+
+def domains(rooms: Rooms) -> list[str]:
+    """What can be evaluated: the adapters that scenarios carry."""
+    root = rooms.settings.workspace / "prompts"
+    agents = (get_scenario(root, name).agent for name in scenario_names(root))
+    names = (term.partition("*")[0].partition("@")[0].strip() for agent in agents for term in agent.adapters.split("+"))
+    return sorted(set(names) - {"", "base"})
+
+
+def start(workshop: Workshop, options: Options, rooms: Rooms) -> None:
+    """Begin an evaluation. Raises NotFound for an unknown scenario, DataError for options that do not fit, Conflict while
+    another run is at work."""
+    domain_of(options.scenario, rooms)
+    options.prompts()
+    workshop.start(EVALUATION, options.scenario, options.words())
