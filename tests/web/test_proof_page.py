@@ -13,12 +13,11 @@ from bot.desk import Desk
 from bot.errors import NotFound
 from bot.evaluation.report import write_report
 from bot.evaluation.results import Advice, Report
-from bot.evaluation.starting import WAYS, words
 from bot.prompts.scenarios import get_scenario
 from bot.runs.folder import EVALUATION, RunFolder, Runs
 from bot.web import auth
 from bot.web.app import create_app
-from bot.web.pages.proof import ProofTab
+from bot.web.pages.proof import SHOWN, WAYS, ProofTab, patterns
 from bot.web.pages.winner import Winner
 from tests.evaluation.made_up import WINNER, sample_report
 
@@ -76,8 +75,8 @@ async def test_no_text_becomes_html(tab: ProofTab, desk: Desk) -> None:
 
 async def test_what_cannot_be_started_is_told(tab: ProofTab) -> None:
     for asked, says in (
-        (("nope", list(WAYS), "both", 0, False), "no domain"),
-        (("returns", [], "both", 0, False), "No arm"),
+        (("nope", list(WAYS), "With and without", 0, False), "no scenario"),
+        (("returns", [], "With and without", 0, False), "No arm"),
     ):
         found = await tab.start(BROWSER, None, {}, *asked)
         assert says in found[tab.notice]
@@ -87,18 +86,18 @@ async def test_what_cannot_be_started_is_told(tab: ProofTab) -> None:
 async def test_what_was_chosen_becomes_the_commands_words(tab: ProofTab, monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[Any] = []
     monkeypatch.setattr(tab.workshop, "start", lambda *given: begun.append(given))
-    tab._begins("returns", ["adapter", "base"], "with", 40, True)()
+    tab._begins("returns", ["adapter", "base"], "With alone", 40, True)()
     assert begun == [
-        (EVALUATION, "returns", ["--arms", "base+knowledge", "--arms", "adapter+knowledge", "--turns", "40", "--curve"])
+        (EVALUATION, "returns", ["--arms", "base+knowledge", "--arms", "adapter+knowledge", "--limit", "40", "--curve"])
     ]
-    assert words(WAYS, "both", 0, False) == []
+    assert patterns(WAYS, next(iter(SHOWN))) == []
 
 
 async def test_it_is_for_leads(tab: ProofTab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(auth, "person_of", lambda _: auth.Person("x", "operator"))
     for call in (
         tab.load(BROWSER, None, None), tab.look(BROWSER, None, {}), tab.starting(BROWSER), tab.resume(BROWSER, "", {}),
-        tab.start(BROWSER, None, {}, "returns", [], "both", 0, False), tab.cancel(BROWSER, "", {}),
+        tab.start(BROWSER, None, {}, "returns", [], "With and without", 0, False), tab.cancel(BROWSER, "", {}),
     ):  # fmt: skip
         with pytest.raises(gr.Error, match="lead"):
             await call

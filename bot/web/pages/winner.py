@@ -12,7 +12,6 @@ from bot.evaluation.report.view import agent_text
 from bot.evaluation.report.words import date
 from bot.evaluation.results import Report
 from bot.evaluation.shelf import newest, recommended
-from bot.evaluation.starting import domain_of
 from bot.prompts.scenarios import Scenario, get_scenario
 from bot.types import AgentSpec
 from bot.web.pages.html import escape, state_chip, state_of
@@ -55,7 +54,7 @@ class Winner:
         return AgentSpec(arm.adapters, arm.prompt, arm.knowledge)
 
     def _report(self, scenario: Scenario | None) -> Report | None:
-        return newest(self._desk.settings.var, domain) if scenario and (domain := domain_of(scenario)) else None
+        return newest(self._desk.settings.var, domain) if scenario and (domain := _domain(scenario)) else None
 
 
 def mark(report: Report) -> str:
@@ -68,3 +67,8 @@ def mark(report: Report) -> str:
     )
     link = f'<a href="{escape(address(report.id))}" target="_blank" rel="noopener">see the report</a>'
     return f'<div class="measured">{said}, {escape(date(report.made))}, {link}</div>'
+
+
+def _domain(scenario: Scenario) -> str:
+    """The adapter that its agent carries first; "" where it carries none."""
+    return scenario.agent.adapters.partition("+")[0].partition("*")[0].partition("@")[0].strip()
