@@ -16,6 +16,7 @@ from typing import Any
 from bot.errors import DataError
 from bot.files import write_atomic
 from bot.training.labels import Conflict, balance, conflicts, rare
+from bot.training.pages import render
 from bot.training.recipe import Recipe, read_recipe
 from bot.training.split import split, stratum
 from bot.training.transcripts import Conversation, Transcripts, read_transcripts
@@ -123,14 +124,10 @@ def _strata(conversations: tuple[Conversation, ...], share: float) -> dict[str, 
 
 def write_page(report: DataReport, path: Path) -> None:
     """One HTML page at `path`, in one step."""
-    from jinja2 import Environment, FileSystemLoader
-
     from bot.training.data_plots import bars, histogram, shares
 
-    pages = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    page = pages.get_template("data_page.html.jinja").render(
+    page = render(
+        Path(__file__).with_name("data_page.html.jinja"),
         report=report,
         figures=report.as_dict(),
         most=_MOST,

@@ -20,6 +20,7 @@ from bot.errors import BotError, InvalidMessage, Overloaded, SettingsError, faul
 from bot.web.api import routes, unexpected
 from bot.web.auth import Doorkeeper, check_address, is_loopback
 from bot.web.guard import Guard
+from bot.web.reports import report_routes
 from bot.web.sign_in import sign_in_routes
 from bot.web.wire import error_body
 
@@ -43,6 +44,7 @@ def create_app(desk: Desk) -> FastAPI:
     app = FastAPI(title="Switchboard", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.include_router(routes(desk))
     app.include_router(sign_in_routes(desk))
+    app.include_router(report_routes(desk))
     _translate_errors(app)
     # Late, so that the API can be built and tested where gradio is not wanted.
     from bot.web.pages.mount import mount

@@ -13,7 +13,7 @@ import pytest
 
 from bot.desk import Desk
 from bot.runs.folder import TRAINING, RunFolder, Runs
-from bot.web.pages.workshop import TITLE, WorkshopTab
+from bot.web.pages.workshop import WorkshopTab
 from tests.conftest import asked_by
 
 BROWSER = asked_by()
@@ -120,7 +120,7 @@ async def test_what_cannot_be_started_is_told_and_start_is_free_again(
     tab: WorkshopTab, name: str, line: str, says: str
 ) -> None:
     assert (await tab.starting(BROWSER))[tab.start_button] == gr.update(interactive=False)
-    found = await tab.start(BROWSER, name, line, None, {})
+    found = await tab.start(BROWSER, None, {}, name, line)
     assert says in found[tab.notice]
     assert found[tab.start_button] == gr.update(interactive=True)
     for act in (tab.resume, tab.cancel):
@@ -128,6 +128,6 @@ async def test_what_cannot_be_started_is_told_and_start_is_free_again(
 
 
 async def test_it_looks_by_itself_while_it_is_shown(tab: WorkshopTab) -> None:
-    for title, active in ((TITLE, True), ("Console", False)):
+    for title, active in ((WorkshopTab.title, True), ("Console", False)):
         timer = await tab.switched(BROWSER, SimpleNamespace(value=title))  # type: ignore[arg-type]
         assert timer.active is active

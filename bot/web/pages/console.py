@@ -22,6 +22,7 @@ from bot.web.pages.handlers import QUIET, in_words, open_form, spoken, stop_firs
 from bot.web.pages.html import escape, notice, state_chip, state_of
 from bot.web.pages.inspector import EMPTY, command, inspect_turn
 from bot.web.pages.setup import Parts, Setup, pointer_update
+from bot.web.pages.winner import Winner
 
 OPENINGS = 5
 GREETING = '<div class="greeting"><p>Choose a scenario and press one of its openings, or type a message.</p></div>'
@@ -47,6 +48,7 @@ class Console:
     def _controls(self) -> None:
         self.scenario = gr.Dropdown([], label="Scenario", elem_id="scenario")
         self.description = gr.HTML("", padding=False)
+        self.winner = Winner(self.desk)
         self.setup = Setup("console")
         self.knowledge, self.collection = knowledge_controls("console")
         with gr.Row(elem_classes="tight"):
@@ -87,8 +89,10 @@ class Console:
         for button, handler in ((self.stop_button, self.stopped), (self.fresh, self.begin)):
             stop_first(button, runs)
             button.click(handler, [self.conversation], out, queue=False, **QUIET)
-        chosen = [self.description, *self.openings, self.knowledge, self.collection, *self.setup.filled]
+        agent = [self.knowledge, self.collection, *self.setup.filled]
+        chosen = [self.description, *self.winner.filled, *self.openings, *agent]
         self.scenario.input(self.pick_scenario, [self.scenario], chosen, **QUIET).then(**self.describing)
+        self.winner.take.click(self.take_winner, [self.scenario], agent, **QUIET).then(**self.describing)
         self.setup.prompt.input(self.pick_prompt, [self.setup.prompt], [self.setup.pointer], **QUIET).then(**self.describing)
         self.turn.input(self.pick_turn, [self.conversation, self.turn], [self.inspector], **QUIET)
         self.chat.select(self.pick_message, [self.conversation], [self.turn, self.inspector], **QUIET)
@@ -105,8 +109,8 @@ class Console:
         """What `load` fills."""
         return [
             self.conversation, self.chat, self.notice, self.box, self.send_button, self.stop_button, self.turn,
-            self.inspector, self.scenario, self.description, *self.openings, self.knowledge, self.collection,
-            *self.setup.filled,
+            self.inspector, self.scenario, self.description, *self.winner.filled, *self.openings, self.knowledge,
+            self.collection, *self.setup.filled,
         ]  # fmt: skip
 
     @spoken
@@ -137,6 +141,12 @@ class Console:
         return {
             self.description: f'<p class="description">{escape(found.description)}</p>' if found else "",
             **dict(zip(self.openings, [*shown, *[gr.update(visible=False)] * (OPENINGS - len(shown))], strict=True)),
+            **self.winner.shown(found),
+            **self._agent(agent),
+        }
+
+    def _agent(self, agent: AgentSpec) -> Update:
+        return {
             **knowledge_updates(self.desk, agent, self.knowledge, self.collection),
             **dict(zip(self.setup.filled, self.setup.fill(Parts.of(self.desk), agent), strict=True)),
         }
@@ -145,6 +155,12 @@ class Console:
     async def pick_scenario(self, request: gr.Request, name: str) -> Update:
         require(request, "operator")
         return await asyncio.to_thread(self._scenario, name)
+
+    @spoken
+    async def take_winner(self, request: gr.Request, name: str) -> Update:
+        """The set-up that was measured best for this scenario."""
+        require(request, "operator")
+        return await asyncio.to_thread(lambda: self._agent(self.winner.agent(name)))
 
     @spoken
     async def pick_prompt(self, request: gr.Request, name: str) -> Any:

@@ -1,5 +1,5 @@
-"""The staff's page: Console and Compare for operators, Prompts for leads, Adapters and Workshop for
-engineers.
+"""The staff's page: Console and Compare for operators, Prompts and Proof for leads, Adapters and Workshop
+for engineers.
 
 Builds the tabs and fills them on load; a tab's handlers are its own.
 """
@@ -20,8 +20,9 @@ from bot.web.pages.console import Console
 from bot.web.pages.handlers import QUIET, open_queue, spoken
 from bot.web.pages.html import escape
 from bot.web.pages.prompts import Prompts
+from bot.web.pages.proof import ProofTab
 from bot.web.pages.setup import Parts, Setup
-from bot.web.pages.workshop import TITLE, WorkshopTab
+from bot.web.pages.workshop import WorkshopTab
 
 Update = dict[Any, Any]
 
@@ -42,8 +43,10 @@ class StaffPage:
                 self.prompts = Prompts(desk)
             with gr.Tab("Adapters", id="adapters") as adapters_tab:
                 self.adapters = Adapters(desk)
-            with gr.Tab(TITLE, id="workshop") as workshop_tab:
+            with gr.Tab(WorkshopTab.title, id="workshop") as workshop_tab:
                 self.workshop = WorkshopTab(desk)
+            with gr.Tab(ProofTab.title, id="proof") as proof_tab:
+                self.proof = ProofTab(desk)
         for tab, setups in (
             (console_tab, [self.console.setup]),
             (compare_tab, list(self.compare.setups.values())),
@@ -53,7 +56,9 @@ class StaffPage:
         adapters_tab.select(self.adapters.load, None, self.adapters.filled, **QUIET)
         chosen = [self.workshop.recipe, self.workshop.run]
         workshop_tab.select(self.workshop.load, chosen, self.workshop.filled, **QUIET)
-        tabs.select(self.workshop.switched, None, [self.workshop.timer], **QUIET)
+        proof_tab.select(self.proof.load, [self.proof.domain, self.proof.run], self.proof.filled, **QUIET)
+        for watching in (self.workshop, self.proof):
+            tabs.select(watching.switched, None, [watching.timer], **QUIET)
 
     def _refresher(self, setup: Setup) -> Any:
         """A handler that offers what was saved or trained since, and keeps what is chosen."""
