@@ -72,7 +72,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="A folder that the report is written to as well.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with this scenario's newest unfinished run.")] = False,
     against: Annotated[Path | None, typer.Option(help="An older report.json; exit code 1 where this one is worse.")] = None,
-    max_drop: Annotated[list[str] | None, typer.Option(help="What may be lost: similarity=0.02")] = None,
+    max_drop: Annotated[list[str] | None, typer.Option(help="What may be lost: facts-right=0.02")] = None,
     workspace: Workspace = None,
     base: BaseName = None,
     as_json: AsJson = False,
@@ -80,9 +80,9 @@ def evaluate(
     """Prompt, adapter, or both? Every arm answers the held-out turns; a report and a verdict."""
     import signal
 
-    from bot.evaluation.evaluate import as_text, read_drops, read_report, rows
+    from bot.evaluation.evaluate import as_text, rows
     from bot.evaluation.evaluate import evaluate as run
-    from bot.evaluation.gate import check_against
+    from bot.evaluation.gate import check_against, parse_drops, read_report
     from bot.evaluation.options import make_options
     from bot.runs.progress import progress_on_stderr
 
@@ -93,9 +93,9 @@ def evaluate(
     )  # fmt: skip
     if resume and options != make_options(scenario=scenario):
         raise typer.BadParameter("--resume goes on as the run began.")
-    if max_drop and not against:
-        raise typer.BadParameter("--max-drop says what --against may lose: name a report.")
-    old, drops = read_report(against) if against else None, read_drops(max_drop or [])
+    if bool(max_drop) != bool(against):
+        raise typer.BadParameter("--against names a report and --max-drop says what may be lost against it: give both.")
+    old, drops = read_report(against) if against else None, parse_drops(max_drop or [])
     desk = open_desk(workspace, base=base, dtype="float32")
     # Whoever ends a run, by hand or as a service, finds it resumable. A shell's background jobs would ignore the first.
     signal.signal(signal.SIGINT, signal.default_int_handler)

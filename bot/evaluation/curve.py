@@ -17,10 +17,10 @@ from bot.evaluation.arms import KNOWLEDGE
 from bot.evaluation.beats import Scores, beats_from, comparable
 from bot.evaluation.curve_points import REFERENCE_COST, Further, Point, Points
 from bot.evaluation.results import Curve
+from bot.runs.progress import Progress
 from bot.training.draws import ordered, sizes_up_to
 from bot.training.prepared import Plan, Prepared, prepare
 from bot.training.processes import process_count
-from bot.training.progress import Progress
 from bot.training.rooms import Rooms
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from bot.evaluation.beats import Scores, scores_of
 from bot.evaluation.measured import Measured
 from bot.evaluation.results import CurvePoint
 from bot.files import read_json, write_atomic
+from bot.runs.progress import Progress, Step
 from bot.training.paired import RowLoss
 from bot.training.prepared import Prepared
-from bot.training.progress import Progress, Step
 from bot.training.rooms import Rooms
 from bot.types import Adapter, content_hash
 

@@ -15,10 +15,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from bot.blocking import wait_for
-from bot.errors import BotError, DataError, faults
+from bot.errors import BotError
 from bot.evaluation.arms import Arm
 from bot.evaluation.asking import Asked
 from bot.evaluation.comparison import comparison_table
@@ -37,7 +35,6 @@ from bot.evaluation.results import ArmResult, Curve, Report
 from bot.evaluation.rooms import Rooms, check_exact
 from bot.evaluation.statistics import compare
 from bot.evaluation.verdict import advise
-from bot.files import read_json
 from bot.runs.folder import EVALUATION, RunFolder, Runs
 from bot.runs.progress import Progress, Quiet
 from bot.runs.work import RunLog, at_work
@@ -165,23 +162,3 @@ def rows(report: Report) -> list[dict[str, str]]:
             row[measure.name] = f"{figure.mean:.3g}{ends}" if figure else "–"
         found.append(row | {"failure": arm.failure})
     return found
-
-
-def read_report(path: Path) -> Report:
-    """Raises DataError for what is no report."""
-    try:
-        return Report.model_validate(read_json(path))
-    except ValidationError as error:
-        raise DataError(f"{path} is no report: {faults(error)}.", "Give a report.json of this version.") from None
-
-
-def read_drops(texts: Sequence[str]) -> dict[str, float]:
-    """Like "similarity=0.02": the most that a measure may lose. Raises DataError."""
-    allowed = {}
-    for text in texts:
-        name, _, number = text.partition("=")
-        try:
-            allowed[name.strip()] = float(number)
-        except ValueError:
-            raise DataError(f"{text!r} says no largest drop.", "Like similarity=0.02.") from None
-    return allowed

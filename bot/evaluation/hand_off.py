@@ -17,8 +17,8 @@ from bot.evaluation.labellers import Labeller, spread
 from bot.evaluation.labels import FEWEST, interval
 from bot.evaluation.results import HandOffArm, HandOffTask
 from bot.evaluation.rooms import Rooms
+from bot.runs.progress import Progress, Step
 from bot.training.labelled import Labelled
-from bot.training.progress import Progress, Step
 
 TASK, SHOULD = "handoff", "true"
 RATE = 0.1

@@ -16,7 +16,7 @@ from bot.errors import BotError, DataError
 from bot.evaluation.label_ways import Known, Way, known_messages, ways
 from bot.evaluation.results import LabelArm, LabelTask
 from bot.evaluation.rooms import Rooms
-from bot.training.progress import Progress, Step
+from bot.runs.progress import Progress, Step
 from bot.training.scores import judge
 
 TASKS = ("intent", "sentiment")

@@ -19,6 +19,7 @@ from bot.adapters.verify import WEIGHTS
 from bot.base import Base
 from bot.errors import DataError
 from bot.files import sha256_file
+from bot.runs.progress import Progress
 from bot.training import adapter as adapters
 from bot.training import trainer
 from bot.training.dataset import Row
@@ -27,7 +28,6 @@ from bot.training.loss import row_losses
 from bot.training.material import Material
 from bot.training.memory import check_fits
 from bot.training.paired import RowLoss
-from bot.training.progress import Progress
 from bot.training.recipe import Recipe
 from bot.training.transcripts import Conversation
 from bot.types import Adapter, content_hash

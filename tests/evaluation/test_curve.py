@@ -21,9 +21,9 @@ from bot.evaluation.curve import Opponent, learning_curve
 from bot.evaluation.curve_points import INNER, REFERENCE_COST, STAGE, Further, Point
 from bot.evaluation.measured import Measured
 from bot.evaluation.results import Curve
+from bot.runs.progress import Quiet, Step
 from bot.training import subset
 from bot.training.prepared import plan
-from bot.training.progress import Quiet, Step
 from bot.training.split import is_held_out
 from bot.types import Adapter
 from tests.training.conftest import open_desk, write_workspace

@@ -21,8 +21,8 @@ from bot.evaluation.labellers import Prompted, make_pool, spread, words
 from bot.evaluation.labels import FEWEST, interval, label_tasks
 from bot.evaluation.results import LabelArm
 from bot.prompts.schema import Prompt, parse_prompt
+from bot.runs.progress import Quiet
 from bot.training.labelled import Labelled
-from bot.training.progress import Quiet
 from bot.training.train import train
 from bot.types import Message, Mix
 from tests.conftest import ROOT, WordEmbedder

@@ -32,7 +32,7 @@ from bot.evaluation.measures.per_item import by_arm
 from bot.evaluation.measures.rewording import reworded
 from bot.evaluation.replies import ReferenceCost, Reply
 from bot.prompts.library import PromptLibrary
-from bot.training.progress import Quiet
+from bot.runs.progress import Quiet
 from bot.types import AgentSpec, Message, Passage
 from tests.conftest import WordEmbedder
 

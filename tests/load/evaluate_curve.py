@@ -28,9 +28,9 @@ from bot.evaluation.curve import Opponent, learning_curve
 from bot.evaluation.curve_points import REFERENCE_COST, costs_of
 from bot.evaluation.results import Curve
 from bot.files import read_json, write_atomic
+from bot.runs.progress import Progress, Quiet, progress_on_stderr
 from bot.settings import load
 from bot.training.prepared import Plan, plan, prepare
-from bot.training.progress import Progress, Quiet, progress_on_stderr
 from bot.training.subset import bare_losses
 
 ROOT = Path(__file__).parents[2]

@@ -35,6 +35,7 @@ from bot.bench.rows import Row
 from bot.desk import Desk
 from bot.evaluation.labellers import Head, Labeller, Prompted, VectorModel, make_pool, words
 from bot.prompts.schema import parse_prompt
+from bot.runs.progress import Quiet
 from bot.settings import load
 from bot.skeleton import SOURCE
 from bot.training import adapter as adapters
@@ -42,7 +43,6 @@ from bot.training import trainer
 from bot.training.facts import draft_card
 from bot.training.labelled import Labelled, read_labelled
 from bot.training.prepared import plan, prepare
-from bot.training.progress import Quiet
 from bot.training.scores import judge, vector_model
 from bot.training.train import train
 from bot.training.version import publish

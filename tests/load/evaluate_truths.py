@@ -39,8 +39,8 @@ from bot.evaluation.measures.measure_all import measure_all
 from bot.evaluation.rooms import exact
 from bot.evaluation.statistics import compare
 from bot.files import write_atomic
+from bot.runs.progress import Quiet
 from bot.settings import load
-from bot.training.progress import Quiet
 from bot.training.recipe import read_recipe
 from bot.training.split import split
 from bot.training.train import train

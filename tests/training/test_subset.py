@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from bot.desk import Desk
 from bot.errors import DataError
+from bot.runs.progress import Quiet
 from bot.training.draws import ordered, parted, sizes_up_to
 from bot.training.formats import Label
 from bot.training.prepared import plan, prepare
-from bot.training.progress import Quiet
 from bot.training.recipe import Recipe
 from bot.training.split import split, stratum
 from bot.training.subset import key, scaled, subset, usable

@@ -20,7 +20,7 @@ from bot.evaluation.measures.reference_cost import reference_cost
 from bot.evaluation.measures.rules import rules, variables
 from bot.evaluation.measures.similarity import similarity
 from bot.prompts.library import PromptLibrary
-from bot.training.progress import Progress, Step
+from bot.runs.progress import Progress, Step
 from bot.types import Embedder
 
 __all__ = ["bare_arms", "further_items", "general_items", "measure_all"]
