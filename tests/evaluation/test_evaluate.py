@@ -32,7 +32,7 @@ class Asked:
 
 
 class Doubles:
-    """Stand where the steps do. `stop` is the arm at which somebody presses Ctrl-C."""
+    """Stand where the steps do. `stop` is the arm at which the disk is full."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -42,7 +42,7 @@ class Doubles:
         (arm,) = arms
         self.asked.append(arm.name)
         if arm.name == self.stop:
-            raise KeyboardInterrupt
+            raise OSError("No space left on device")
         if not arm.spec.adapters and arm.way == "soft-prompt":
             return Asked((), (), (Failure(arm.name, "there is no soft prompt"),))
         return Asked(tuple(Reply(arm.name, item.id, seed, "Yes.") for item in items for seed in seeds), (), ())
@@ -112,10 +112,10 @@ def test_a_report_lies_in_its_runs_folder(desk: Desk, doubles: Doubles) -> None:
 
 def test_a_run_that_is_stopped_asks_no_arm_twice(desk: Desk, doubles: Doubles) -> None:
     doubles.stop = "adapter"
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(OSError, match="No space"):
         evaluate(desk, arms=("base", "zero-shot", "adapter"))
     (run,) = Runs(desk.settings.var, EVALUATION).all()
-    assert run.run.state == "cancelled"
+    assert run.run.state == "interrupted"
     before = list(doubles.asked)
     doubles.stop, doubles.asked = "", []
     report, folder = evaluate(desk, resume=True)
@@ -128,7 +128,7 @@ def test_a_run_that_is_stopped_asks_no_arm_twice(desk: Desk, doubles: Doubles) -
 
 def test_a_run_goes_on_only_with_what_it_began_with(desk: Desk, doubles: Doubles, domain: Path) -> None:
     doubles.stop = "adapter"
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(OSError, match="No space"):
         evaluate(desk, arms=("base", "adapter"))
     transcripts = domain / "transcripts" / "returns.jsonl"
     transcripts.write_text(transcripts.read_text() + "\n")
