@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml._yaml import CParser
 from yaml.composer import Composer
 from yaml.constructor import SafeConstructor
 from yaml.resolver import Resolver
@@ -87,28 +88,28 @@ MAX_DEPTH = 30
 """Mappings and lists in one another."""
 
 
-class _StrictLoader(Composer, yaml.cyaml.CParser, SafeConstructor, Resolver):
+class _StrictLoader(Composer, CParser, SafeConstructor, Resolver):
     """Safe YAML without duplicate keys, without aliases, which can blow a small file up, and with at most `most` values:
     what comes after them is not even read."""
 
     def __init__(self, text: str, most: int | None = None) -> None:
-        yaml.cyaml.CParser.__init__(self, text)
+        CParser.__init__(self, text)
         for part in (Composer, SafeConstructor, Resolver):
-            part.__init__(self)  # type: ignore[misc]
+            part.__init__(self)
         self._left, self._depth = most, 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.peek_event()
         if isinstance(event, yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=event.start_mark)
+            raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=event.start_mark)  # type: ignore[arg-type]
         if self._left is not None:
             self._left -= 1
             if self._left < 0:
-                raise yaml.MarkedYAMLError(problem="too many values", problem_mark=event.start_mark)
+                raise yaml.MarkedYAMLError(problem="too many values", problem_mark=event.start_mark)  # type: ignore[arg-type]
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            raise yaml.MarkedYAMLError(problem="too deep", problem_mark=event.start_mark)
-        node = super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+            raise yaml.MarkedYAMLError(problem="too deep", problem_mark=event.start_mark)  # type: ignore[arg-type]
+        node = super().compose_node(parent, index)
         self._depth -= 1
         return node
 
@@ -123,7 +124,7 @@ class _StrictLoader(Composer, yaml.cyaml.CParser, SafeConstructor, Resolver):
 
 def place_in(text: str, keys: Sequence[str | int]) -> tuple[int, int]:
     """Line and column, from 1, of what stands in a YAML text under `keys`, or of the nearest that is there."""
-    node = _StrictLoader(text).get_single_node()  # type: ignore[no-untyped-call]
+    node = _StrictLoader(text).get_single_node()
     for key in keys:
         if isinstance(node, yaml.MappingNode):
             inner = next((value for name, value in node.value if name.value == str(key)), None)
@@ -133,13 +134,14 @@ def place_in(text: str, keys: Sequence[str | int]) -> tuple[int, int]:
         if inner is None:
             break
         node = inner
-    return node.start_mark.line + 1, node.start_mark.column + 1
+    mark = node.start_mark if node else None
+    return (mark.line + 1, mark.column + 1) if mark else (1, 1)
 
 
 def parse_yaml(text: str, where: str, most: int | None = None) -> dict[str, Any]:
     """The mapping in `text`, of at most `most` values. Raises DataError with line and column; `where` names the source."""
     try:
-        value = _StrictLoader(text, most).get_single_data()  # type: ignore[no-untyped-call]
+        value = _StrictLoader(text, most).get_single_data()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
