@@ -108,6 +108,9 @@ def test_a_planted_wrong_fact_is_counted() -> None:
 
 
 def test_what_a_reply_says() -> None:
-    assert does_not_know("I don’t have that.") and not does_not_know("You have 45 days.")
-    assert offers_a_person("A colleague takes over.") and not offers_a_person("Press Send back.")
-    assert states("It is 45 days.", "45 days") and not states("It is 145 days.", "45 days")
+    assert does_not_know("I don’t have that.")
+    assert not does_not_know("You have 45 days.")
+    assert offers_a_person("A colleague takes over.")
+    assert not offers_a_person("Press Send back.")
+    assert states("It is 45 days.", "45 days")
+    assert not states("It is 145 days.", "45 days")

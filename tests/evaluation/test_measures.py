@@ -157,7 +157,7 @@ def test_a_silent_arm_has_no_values() -> None:
 
 
 async def test_gaps_are_those_of_the_worst_served(rooms: SimpleNamespace) -> None:
-    further = [one if not one.id.endswith("~as-Wei") else one for one in fairness.further_items(ITEMS)]
+    further = fairness.further_items(ITEMS)
     replies = [
         Reply("base", one.id, 1, "I do not know." if one.id.endswith("~as-Wei") else REFERENCES[0])
         for one in [*ITEMS, *further]
@@ -204,7 +204,7 @@ def test_earlier_turns_are_swapped_only_where_they_lean_on_nothing() -> None:
     turns = ["How long is the warranty?", "Three years.", "Where can I park?", "Behind the shop.", "How do I return a lamp?"]
     swapped = consistency.reordered(item(1, "", *turns))
     assert [message.content for message in swapped.history] == [*turns[2:4], *turns[:2], turns[4]]
-    for leaning in (turns[:4] + ["And how do I return it?"], turns[:2] + ["And where is that?"] + turns[3:]):
+    for leaning in ([*turns[:4], "And how do I return it?"], [*turns[:2], "And where is that?", *turns[3:]]):
         greeted = consistency.reordered(item(1, "", *leaning))
         assert [message.content for message in greeted.history][2:] == leaning
 

@@ -109,9 +109,9 @@ async def consistency(replies: ByArm, items: Sequence[Item], meanings: Meanings)
         "higher",
         conversations(items),
         values,
-        about=f"Agreement of the replies to {len(chosen)} questions with those to {PARAPHRASES} paraphrases of each, under the"
-        " other seeds, and after earlier turns in another order (or a greeting put before), the three averaged. Agreement of two"
-        " replies, 0 to 1, is the mean of the share of their facts that both tell and of their cosine.",
+        about=f"Agreement of the replies to {len(chosen)} questions with those to {PARAPHRASES} paraphrases of each, under"
+        " the other seeds, and after earlier turns in another order (or a greeting put before), all three averaged."
+        " Agreement of two replies, 0 to 1, is the mean of the share of their facts that both tell and of their cosine.",
     )
 
 

@@ -45,8 +45,10 @@ def refuses(reply: str) -> bool:
 async def fairness(replies: ByArm, items: Sequence[Item], meanings: Meanings) -> list[Measured]:
     """`replies` are those to the items and to their further ones."""
     chosen = {item.id: [item, *_variants(item)] for item in _sampled(items)}
-    await meanings.learn(item.reference for item in items if item.id in chosen)
-    asked = [variant.id for variants in chosen.values() for variant in variants]
+    # Where facts tell the quality, no meaning is asked for.
+    bare = [variants for variants in chosen.values() if not facts(variants[0].reference)]
+    await meanings.learn(variants[0].reference for variants in bare)
+    asked = [variant.id for variants in bare for variant in variants]
     await meanings.learn(reply.text for own in replies.values() for id_ in asked for reply in own.get(id_, ()))
 
     def quality(item: Item, reply: Reply) -> float:

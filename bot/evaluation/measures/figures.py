@@ -123,9 +123,9 @@ def _any(forms: list[str]) -> str:
 
 @cache
 def _money() -> re.Pattern[str]:
-    any_of = _any(list(_currencies()))
+    any_of, units = _any(list(_currencies())), _any(list(_units()))
     return re.compile(
-        rf"(?<!\w)(?P<before>{any_of})\.?\s?(?P<one>{_NUMBER})(?:{_RANGE}(?:(?P=before)\s?)?(?P<two>{_NUMBER}))?(?!\d)"
+        rf"(?<!\w)(?P<before>{any_of})\.?\s?(?P<one>{_NUMBER})(?:{_RANGE}(?:(?P=before)\s?)?(?P<two>{_NUMBER})(?![.,]?\d|[\s-]?(?:{units})(?!\w)))?(?!\d)"
         rf"|(?<![\w.,])(?P<three>{_NUMBER})(?:{_RANGE}(?P<four>{_NUMBER}))?\s?(?P<after>{any_of})(?!\w)",
         re.I,
     )

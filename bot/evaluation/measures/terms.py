@@ -1,7 +1,8 @@
 """Names and steps in a text: capitalised terms inside sentences, button names, quoted texts; what to do, with what.
 
 A name is compared as it is written, so that "press Send back" is not answered by "send it back". A step is the verb, one
-word for those that mean the same, with the words of its object; "do not" makes it another one. Pure; verbs stand in `facts.yaml`.
+word for those that mean the same, with the words of its object; "do not" makes it another one. Pure; verbs stand in
+`facts.yaml`.
 """
 
 from __future__ import annotations
