@@ -101,7 +101,7 @@ class _StrictLoader(Composer, CParser, SafeConstructor, Resolver):
     def compose_node(self, parent: Any, index: Any) -> Any:
         event: Any = self.peek_event()
         if isinstance(event, yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=event.start_mark)
+            raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=event.start_mark)  # type: ignore[arg-type]
         if self._left is not None:
             self._left -= 1
             if self._left < 0:
