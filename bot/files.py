@@ -99,16 +99,16 @@ class _StrictLoader(Composer, CParser, SafeConstructor, Resolver):
         self._left, self._depth = most, 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()
+        event: Any = self.peek_event()
         if isinstance(event, yaml.AliasEvent):
             raise yaml.MarkedYAMLError(problem="aliases are not allowed", problem_mark=event.start_mark)  # type: ignore[arg-type]
         if self._left is not None:
             self._left -= 1
             if self._left < 0:
-                raise yaml.MarkedYAMLError(problem="too many values", problem_mark=event.start_mark)  # type: ignore[arg-type]
+                raise yaml.MarkedYAMLError(problem="too many values", problem_mark=event.start_mark)
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            raise yaml.MarkedYAMLError(problem="too deep", problem_mark=event.start_mark)  # type: ignore[arg-type]
+            raise yaml.MarkedYAMLError(problem="too deep", problem_mark=event.start_mark)
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
