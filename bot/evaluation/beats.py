@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from bot.evaluation.measured import Better, Measured
-from bot.training.paired import CONFIDENCE, DRAWS
+from bot.training.bootstrap import CONFIDENCE, DRAWS
 
 
 class Scores(BaseModel):

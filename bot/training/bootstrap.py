@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 CONFIDENCE = 0.95
-_DRAWS = 2000
+DRAWS = 2000
 _LEAST_SPREAD = 0.5
 """Share of the sample's standard error below which a draw's own is not believed: a draw without the few conversations that
 differ has almost none, and would stretch every interval."""
@@ -56,6 +56,6 @@ def deviations(influences: Array, seed: int) -> Array:
 @lru_cache(maxsize=4)
 def _times(size: int, seed: int) -> Array:
     """How often each conversation is in each draw, (draws, conversations): the same for every measure of an evaluation."""
-    times = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), _DRAWS).astype(float)
+    times = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), DRAWS).astype(float)
     times.setflags(write=False)
     return times

@@ -31,6 +31,7 @@ PATHS: dict[str, Rank] = {
     "/v1": "customer",
     "/metrics": "operator",
     "/desk": "operator",
+    "/evaluations": "operator",
     "/": "customer",
 }
 """Who may open what lies at and below a path; the longest one that fits counts. What happens there may take more."""

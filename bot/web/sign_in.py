@@ -18,7 +18,7 @@ from jinja2 import Environment
 from bot.desk import Desk
 from bot.errors import Overloaded
 from bot.journal.people import SESSION
-from bot.web.auth import RANKS, person_of, token_of
+from bot.web.auth import RANKS, Rank, person_of, token_of
 from bot.web.guard import session_cookie
 
 FREE = 5
@@ -115,5 +115,5 @@ def _inside(next: str) -> str:
     return next if next.startswith("/") and not next.startswith(("//", "/\\")) and next.isprintable() else ""
 
 
-def _landing(next: str, role: str) -> str:
-    return _inside(next) or ("/desk/" if RANKS.index(role) >= RANKS.index("operator") else "/")  # type: ignore[arg-type]
+def _landing(next: str, role: Rank) -> str:
+    return _inside(next) or ("/desk/" if RANKS.index(role) >= RANKS.index("operator") else "/")

@@ -27,12 +27,12 @@ PASSWORD = "four plain words here"
 ROUTES = {
     "/health": "anonymous", "/login": "anonymous", "/logout": "anonymous", "/v1/models": "customer",
     "/v1/chat/completions": "customer", "/v1/{path:path}": "customer", "/metrics": "operator", "/desk": "operator",
-    "/openapi.json": "customer", "/desk/*": "operator", "/*": "customer",
+    "/openapi.json": "customer", "/evaluations/{id}": "operator", "/desk/*": "operator", "/*": "customer",
 }  # fmt: skip
 """Our own routes; * stands for what a page's library puts below its path."""
 HANDLERS = {
     "CustomerPage": "customer", "StaffPage": "operator", "Console": "operator", "Compare": "operator",
-    "Prompts": "lead", "Adapters": "engineer", "WorkshopTab": "engineer",
+    "Prompts": "lead", "Adapters": "engineer", "WorkshopTab": "engineer", "ProofTab": "lead",
 }  # fmt: skip
 """The least role of a page's handlers."""
 

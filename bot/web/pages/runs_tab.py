@@ -17,8 +17,8 @@ from bot.desk import Desk
 from bot.errors import BotError
 from bot.runs.folder import Kind, RunFolder
 from bot.runs.watching import Seen
-from bot.types import content_hash
-from bot.web.auth import PersonRole, require
+from bot.types import PersonRole, content_hash
+from bot.web.auth import require
 from bot.web.pages.handlers import QUIET, spoken
 from bot.web.pages.html import notice
 
