@@ -85,7 +85,7 @@ class Branching:
             window = _SideBySide(self._slots, self._end, lengths, self._model.device)
             inputs = {"input_ids": torch.tensor(ids, device=self._model.device)}
             logs = self._model.forward(inputs, window, self._added, sum(lengths))[0].float().log_softmax(-1)
-        for place, tail, own in zip(group, tails, torch.split(logs, lengths), strict=True):
+        for place, tail, own in zip(group, tails, logs.split_with_sizes(lengths), strict=True):
             said = torch.cat((self._first, own))
             self.logprobs[place] = finite(said.gather(1, torch.tensor(tail, device=said.device)[:, None])[:, 0])
 
