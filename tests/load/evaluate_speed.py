@@ -182,9 +182,11 @@ def numbers(asked: Asked) -> list[object]:
 
 async def measure(root: Path, recipe: Path, made: Parts, turns: int, sample: int, rounds: int) -> list[Row]:
     arms, runs, seconds = all_arms(made), [], []
+    desk = open_desk(root)
+    items = await held_out(recipe, desk, turns)
+    await desk.close()
     for _ in range(2):
         desk = open_desk(root)
-        items = await held_out(recipe, desk, turns)
         await desk.engine.load()
         start = time.perf_counter()
         runs.append(await ask(arms, items, (1,), desk, Quiet()))
