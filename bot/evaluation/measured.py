@@ -8,6 +8,20 @@ from typing import Literal
 
 Better = Literal["higher", "lower"]
 
+FACTS_RIGHT = "facts right"
+FACTS_WRONG = "facts wrong"
+RULES = "rules"
+SIMILARITY = "similarity"
+CHRF = "chrF"
+REFERENCE_COST = "reference cost"
+CONSISTENCY = "consistency"
+FORGETTING = "forgetting"
+FAIRNESS_GAP = "fairness gap"
+"""The measures' names, by which the verdict, the table and the gate find them."""
+
+SHARE = "share"
+"""Unit of what lies between 0 and 1, shown as per cent."""
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
