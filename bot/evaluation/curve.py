@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bot.errors import DataError
-from bot.evaluation.arms import KNOWLEDGE
-from bot.evaluation.beats import Scores, beats_from, comparable
-from bot.evaluation.curve_points import REFERENCE_COST, Further, Point, Points
+from bot.evaluation.arms import KNOWLEDGE, Arm
+from bot.evaluation.beats import Scores, beats_from, comparable, scores_of
+from bot.evaluation.curve_points import Further, Point, Points
+from bot.evaluation.measured import REFERENCE_COST, Measured
 from bot.evaluation.results import Curve
 from bot.runs.progress import Progress
 from bot.training.draws import ordered, sizes_up_to
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from bot.training.subset import Subset
 
 DRAWS = 3
+PROMPTS = ("zero-shot", "few-shot", "chain-of-thought")
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,20 @@ class Opponent:
 
     arm: str
     scores: Mapping[str, Scores]
+
+
+def best_prompt(measured: Sequence[Measured], arms: Iterable[Arm]) -> Opponent | None:
+    """Of the arms that are a prompt alone, the one under which the references cost least; None where none was measured."""
+    costs = next((one for one in measured if one.name == REFERENCE_COST), None)
+    if costs is None:
+        return None
+    names = [
+        arm.name for arm in arms if arm.way in PROMPTS and any(value is not None for value in costs.values.get(arm.name, ()))
+    ]
+    if not names:
+        return None
+    best = min(names, key=lambda name: scores_of(costs, name).mean)
+    return Opponent(best, {one.name: scores_of(one, best) for one in measured if best in one.values})
 
 
 def learning_curve(

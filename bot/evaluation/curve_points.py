@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bot.errors import DataError
 from bot.evaluation.beats import Scores, scores_of
-from bot.evaluation.measured import Measured
+from bot.evaluation.measured import REFERENCE_COST, Measured
 from bot.evaluation.results import CurvePoint
 from bot.files import read_json, write_atomic
 from bot.runs.progress import Progress, Step
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from bot.training.subset import Subset
 
 STAGE, INNER = "learning curve", "one training"
-REFERENCE_COST = "nll"
-"""The measure that every point has: what held-out replies cost, in nats a token."""
 
 
 @dataclass(frozen=True)

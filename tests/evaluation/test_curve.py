@@ -16,10 +16,11 @@ from transformers import AutoModelForCausalLM
 from bot.base import Base
 from bot.desk import Desk
 from bot.errors import DataError
+from bot.evaluation.arms import Parts, all_arms
 from bot.evaluation.beats import Scores
-from bot.evaluation.curve import Opponent, learning_curve
-from bot.evaluation.curve_points import INNER, REFERENCE_COST, STAGE, Further, Point
-from bot.evaluation.measured import Measured
+from bot.evaluation.curve import Opponent, best_prompt, learning_curve
+from bot.evaluation.curve_points import INNER, STAGE, Further, Point
+from bot.evaluation.measured import REFERENCE_COST, Measured
 from bot.evaluation.results import Curve
 from bot.runs.progress import Quiet, Step
 from bot.training import subset
@@ -187,6 +188,18 @@ def test_further_measures_are_given_the_adapter(recipe: Path, desk: Desk, tmp_pa
     assert len(met) == 1
     once("2")
     assert len(met) == 2
+
+
+def test_the_best_prompt_is_a_prompt_alone_under_which_references_cost_least() -> None:
+    costs = {"base": (9.0,), "zero-shot": (3.0,), "few-shot": (2.0,), "chain-of-thought": (None,), "prompt+adapter": (1.0,)}
+    measured = [
+        Measured(REFERENCE_COST, "nats", "lower", ("a",), costs, (4.0,)),
+        Measured("facts", "share", "higher", ("a",), {}),
+    ]
+    found = best_prompt(measured, all_arms(Parts()))
+    assert found == Opponent("few-shot", {REFERENCE_COST: Scores(better="lower", sums={"a": (8.0, 4.0)})})
+    assert best_prompt(measured[1:], all_arms(Parts())) is None
+    assert best_prompt(measured, []) is None
 
 
 def test_a_prompt_that_nothing_beats(recipe: Path, desk: Desk, folder: Path, trainings: list[subset.Subset]) -> None:

@@ -25,7 +25,8 @@ from bot.desk import Desk
 from bot.evaluation.arms import KNOWLEDGE
 from bot.evaluation.beats import Scores
 from bot.evaluation.curve import Opponent, learning_curve
-from bot.evaluation.curve_points import REFERENCE_COST, costs_of
+from bot.evaluation.curve_points import costs_of
+from bot.evaluation.measured import REFERENCE_COST
 from bot.evaluation.results import Curve
 from bot.files import read_json, write_atomic
 from bot.runs.progress import Progress, Quiet, progress_on_stderr
