@@ -3,9 +3,10 @@ sampling seeds must come out as worse, worse and a tie, each in 19 of 20 reseeds
 
     python -m tests.load.evaluate_truths --out tests/load/results/evaluate.json
 
-A reseed is another draw of half the held-out conversations, another sampling seed and another seed of the bootstrap. Two
+A reseed is another draw of two thirds of the held-out conversations, another sampling seed and another seed of the bootstrap. Two
 adapters are trained first, of half the transcripts; training's gates refuse the shuffled one, so here they are not asked.
-About ten minutes on two cores. Other rows of the file are kept.
+The base alone copies so little of a role that its replies hold few facts, right or wrong;
+what a wrong figure does is seen in what the agents' own replies cost. Other rows of the file are kept.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ from tests.conftest import ROOT
 
 RESEEDS, LEAST = 20, 19
 HELD_OUT = 0.5
+DRAWN = 2 / 3
 ARTICLES = ("what-you-can-return", "sending-an-order-back", "return-costs", "refunds")
 LETTERS = 420
 """Of each article, so that the role fits with the conversation."""
@@ -101,9 +103,9 @@ def held_out(root: Path) -> list[Item]:
 
 
 def verdicts(measured: Sequence[Measured], items: Sequence[Item], arm: str, other: str, reseed: int) -> dict[str, str]:
-    """By measure, what half of the conversations say of `arm` against `other`."""
+    """By measure, what the drawn conversations say of `arm` against `other`."""
     names = sorted({item.conversation for item in items})
-    drawn = set(random.Random(reseed).sample(names, len(names) // 2))
+    drawn = set(random.Random(reseed).sample(names, round(DRAWN * len(names))))
     found = {}
     for one in measured:
         if one.name not in DECIDING or not {arm, other} <= one.values.keys():
@@ -147,7 +149,7 @@ async def measure(root: Path) -> list[Row]:
         await desk.close()
     return [
         _row("an adapter of shuffled replies is worse in what the agents wrote", told["shuffled"], REFERENCE_COST, "worse"),
-        _row("a prompt with wrong figures tells more wrong facts", told["mistaken"], FACTS_WRONG, "worse"),
+        _row("a prompt with wrong figures is worse in what the agents wrote", told["mistaken"], REFERENCE_COST, "worse"),
         _row("an arm under another sampling seed is a tie in facts right", told["twin"], FACTS_RIGHT, "tie"),
     ]
 
