@@ -27,6 +27,7 @@ from bot.evaluation.gathering import Gathered, gather
 from bot.evaluation.hand_off import hand_off_task
 from bot.evaluation.kept import Kept, ask_once
 from bot.evaluation.labels import label_tasks
+from bot.evaluation.measured import Measured
 from bot.evaluation.measures.measure_all import bare_arms, further_items, general_items, measure_all
 from bot.evaluation.options import Options, read_options
 from bot.evaluation.prices import DEFAULT, read_prices
@@ -86,7 +87,7 @@ def _make(options: Options, desk: Rooms, folder: RunFolder, log: RunLog) -> Repo
     paid = costs(asked.replies, arms, desk.adapters, desk.prompts, prices, turns.seconds)
     labels = wait_for(lambda: label_tasks(gathered.domain, desk, log))
     hand_off = wait_for(lambda: hand_off_task(gathered.domain, desk, log))
-    curve = _curve(gathered, desk, folder.checkpoints, log) if options.curve else None
+    curve = _curve(gathered, measured, desk, folder.checkpoints, log) if options.curve else None
     results = _arm_results(arms, asked)
     return Report(
         id=folder.run.id,
@@ -122,13 +123,14 @@ def _asked(gathered: Gathered, seeds: Sequence[int], desk: Rooms, kept: Path, lo
     )
 
 
-def _curve(gathered: Gathered, desk: Rooms, kept: Path, log: RunLog) -> Curve | None:
-    from bot.evaluation.curve import learning_curve
+def _curve(gathered: Gathered, measured: Sequence[Measured], desk: Rooms, kept: Path, log: RunLog) -> Curve | None:
+    from bot.evaluation.curve import best_prompt, learning_curve
     from bot.training.prepared import plan
 
     recipe = desk.settings.workspace / "adapters" / gathered.domain / "recipe.yaml"
     try:
-        return learning_curve(plan(recipe, desk, ()), kept / "curve", desk, log)
+        opponent = best_prompt(measured, gathered.arms)
+        return learning_curve(plan(recipe, desk, ()), kept / "curve", desk, log, opponent=opponent)
     except BotError as error:
         log.note(f"There is no learning curve: {error}")
         return None

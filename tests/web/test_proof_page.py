@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -19,9 +18,10 @@ from bot.web import auth
 from bot.web.app import create_app
 from bot.web.pages.proof import SHOWN, WAYS, ProofTab, patterns
 from bot.web.pages.winner import Winner
+from tests.conftest import asked_by
 from tests.evaluation.made_up import WINNER, sample_report
 
-BROWSER: Any = SimpleNamespace(cookies={})
+BROWSER = asked_by()
 NOBODY = 2**22 + 1
 """No process has this number."""
 EVIL = "<script>alert(1)</script>"
@@ -91,16 +91,6 @@ async def test_what_was_chosen_becomes_the_commands_words(tab: ProofTab, monkeyp
         (EVALUATION, "returns", ["--arms", "base+knowledge", "--arms", "adapter+knowledge", "--limit", "40", "--curve"])
     ]
     assert patterns(WAYS, next(iter(SHOWN))) == []
-
-
-async def test_it_is_for_leads(tab: ProofTab, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auth, "person_of", lambda _: auth.Person("x", "operator"))
-    for call in (
-        tab.load(BROWSER, None, None), tab.look(BROWSER, None, {}), tab.starting(BROWSER), tab.resume(BROWSER, "", {}),
-        tab.start(BROWSER, None, {}, "returns", [], "With and without", 0, False), tab.cancel(BROWSER, "", {}),
-    ):  # fmt: skip
-        with pytest.raises(gr.Error, match="lead"):
-            await call
 
 
 async def test_the_route_gives_finished_reports_alone_to_staff_alone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
