@@ -89,6 +89,7 @@ def _make(options: Options, desk: Rooms, folder: RunFolder, log: RunLog) -> Repo
     hand_off = wait_for(lambda: hand_off_task(gathered.domain, desk, log))
     curve = _curve(gathered, measured, desk, folder.checkpoints, log) if options.curve else None
     results = _arm_results(arms, asked)
+    advice = advise(results, measures, paid, curve)
     return Report(
         id=folder.run.id,
         scenario=options.scenario,
@@ -107,8 +108,8 @@ def _make(options: Options, desk: Rooms, folder: RunFolder, log: RunLog) -> Repo
         labels=labels,
         hand_off=hand_off,
         curve=curve,
-        advice=advise(results, measures, paid, curve),
-        table=comparison_table(results, measures, paid, curve),
+        advice=advice,
+        table=comparison_table(results, measures, paid, curve, advice.arm),
         examples=examples(items, asked.replies, seeds[0]),
     )
 
