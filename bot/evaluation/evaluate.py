@@ -27,7 +27,7 @@ from bot.evaluation.gathering import Gathered, gather
 from bot.evaluation.hand_off import hand_off_task
 from bot.evaluation.kept import Kept, ask_once
 from bot.evaluation.labels import label_tasks
-from bot.evaluation.measured import Measured
+from bot.evaluation.measured import FACTS_RIGHT, FACTS_WRONG, REFERENCE_COST, RULES, SIMILARITY, Measured
 from bot.evaluation.measures.measure_all import bare_arms, further_items, general_items, measure_all
 from bot.evaluation.options import Options, read_options
 from bot.evaluation.prices import DEFAULT, read_prices
@@ -42,6 +42,8 @@ from bot.runs.work import RunLog, at_work
 
 REFERENCE = "base"
 """The arm that all others are compared with first."""
+SHOWN = (FACTS_RIGHT, FACTS_WRONG, RULES, SIMILARITY, REFERENCE_COST)
+"""Measures that the terminal shows."""
 LIBRARIES = ("torch", "transformers", "peft", "switchboard")
 
 
@@ -155,13 +157,12 @@ def as_text(report: Report, folder: Path) -> str:
 
 
 def rows(report: Report) -> list[dict[str, str]]:
-    """A row an arm: its figures with the ends of their intervals."""
-    found = []
+    """A row an arm with the figures that decide first. The report has the room for all, and for their intervals."""
+    found, measures = [], [measure for measure in report.measures if measure.name in SHOWN]
     for arm in report.arms:
         row = {"arm": arm.name}
-        for measure in report.measures:
+        for measure in measures:
             figure = next((one for one in measure.figures if one.arm == arm.name), None)
-            ends = f" ({figure.low:.3g}…{figure.high:.3g})" if figure and None not in (figure.low, figure.high) else ""
-            row[measure.name] = f"{figure.mean:.3g}{ends}" if figure else "–"
-        found.append(row | {"failure": arm.failure})
+            row[measure.name] = f"{figure.mean:.3g}" if figure else "–"
+        found.append(row)
     return found
