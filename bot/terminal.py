@@ -42,7 +42,7 @@ class Chat:
                     runner.run(self._prepare())
                     self._converse(runner)
                 else:
-                    question = _piped()
+                    question = piped()
                     runner.run(self._prepare())
                     runner.run(self._ask(question))
             finally:
@@ -100,7 +100,8 @@ class Chat:
             self._say(f"  {passage.score:.2f}  {passage.title}  ({passage.id})")
 
 
-def _piped() -> str:
+def piped() -> str:
+    """All that comes in by a pipe. Raises InvalidMessage where it is not UTF-8."""
     try:
         return sys.stdin.buffer.read().decode("utf-8").strip()
     except UnicodeDecodeError as error:

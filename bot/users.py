@@ -28,7 +28,7 @@ def users_add(
     """Add a user. The password is asked for, or read from a pipe."""
     people = open_desk(workspace).people
     first = not people.any()
-    people.add(name, role, _password())  # type: ignore[arg-type]
+    people.add(name, role, _password())
     put(f"{name}  {role}")
     if first:
         say("From now on everybody signs in. A desk that is being served asks for it at once.")
@@ -60,5 +60,7 @@ def users_remove(name: str, workspace: Workspace = None) -> None:
 
 def _password() -> str:
     if not sys.stdin.isatty():
-        return sys.stdin.readline().rstrip("\n")
+        from bot.terminal import piped
+
+        return piped()
     return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))

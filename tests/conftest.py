@@ -22,6 +22,7 @@ from bot.bench.shape import describe
 from bot.desk import Desk
 from bot.engine.scripted import ScriptedEngine
 from bot.knowledge.store import MemoryStore
+from bot.runs.progress import Step
 from bot.settings import Settings, load
 from bot.skeleton import SOURCE
 from bot.types import content_hash
@@ -32,6 +33,20 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # How long an example takes says more about the machine's load than about the code.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
+
+
+class Ear:
+    """Remembers what a run said."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+        self.notes: list[str] = []
+
+    def step(self, step: Step) -> None:
+        self.steps.append(step)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 class WordEmbedder:

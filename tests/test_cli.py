@@ -80,6 +80,8 @@ def test_users_are_added_listed_and_removed(workspace: Path) -> None:
     assert key.startswith("sb-")
     listed = json.loads(bot("users", "list", "--json", workspace=workspace).stdout)
     assert [(row["user"], row["role"], row["api keys"]) for row in listed] == [("mika", "lead", 1)]
+    bytes_alone = bot("users", "password", "mika", workspace=workspace, stdin=b"\xff\xfe")
+    assert (bytes_alone.returncode, b"not UTF-8" in bytes_alone.stderr) == (1, True)
     short = bot("users", "password", "mika", workspace=workspace, stdin=b"short\n")
     assert (short.returncode, b"5 characters" in short.stderr) == (1, True)
     removed = bot("users", "remove", "mika", workspace=workspace)

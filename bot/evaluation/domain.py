@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from bot.adapters.card import Card
 from bot.errors import BotError, DataError, NotFound
 from bot.evaluation.arms import Parts
-from bot.evaluation.options import Options, Way
+from bot.evaluation.options import Options, Technique
 from bot.evaluation.rooms import Rooms
 from bot.prompts.scenarios import Scenario, get_scenario, scenario_names
 from bot.training.prepared import SOFT
 
-_TECHNIQUES: tuple[Way, ...] = ("zero-shot", "few-shot", "chain-of-thought")
+_TECHNIQUES: tuple[Technique, ...] = ("zero-shot", "few-shot", "chain-of-thought")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def domain_of(scenario: str, rooms: Rooms) -> Domain:
     """Raises NotFound listing the domains and scenarios there are, DataError for a scenario without an adapter."""
     root = rooms.settings.workspace / "prompts"
     known = {name: get_scenario(root, name) for name in scenario_names(root)}
-    of = {name: _adapters(found) for name, found in known.items()}
+    of = {name: adapters_of(found) for name, found in known.items()}
     domains = sorted({adapter for adapters in of.values() for adapter in adapters})
     if scenario in domains:
         return Domain(scenario, tuple(known[name] for name in known if scenario in of[name]))
@@ -46,7 +46,7 @@ def domain_of(scenario: str, rooms: Rooms) -> Domain:
     return Domain(name, (known[scenario], *others))
 
 
-def _adapters(scenario: Scenario) -> list[str]:
+def adapters_of(scenario: Scenario) -> list[str]:
     """Names of the adapters in its agent's mix."""
     terms = scenario.agent.adapters.split("+")
     return [name for term in terms if (name := re.split("[@*]", term.strip())[0]) and name != "base"]
@@ -88,7 +88,7 @@ def _newest(name: str, rooms: Rooms, notes: list[str]) -> str:
     return ""
 
 
-def _prompt(technique: Way, named: str, own: Sequence[str], rooms: Rooms) -> str:
+def _prompt(technique: Technique, named: str, own: Sequence[str], rooms: Rooms) -> str:
     """The one that was named; else one in production of that technique, the scenarios' own first."""
     if named:
         return rooms.prompts.get(named).ref

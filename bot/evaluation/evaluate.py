@@ -30,12 +30,13 @@ from bot.evaluation.labels import label_tasks
 from bot.evaluation.measured import FACTS_RIGHT, FACTS_WRONG, REFERENCE_COST, RULES, SIMILARITY, Measured
 from bot.evaluation.measures.measure_all import bare_arms, further_items, general_items, measure_all
 from bot.evaluation.options import Options, read_options
-from bot.evaluation.prices import DEFAULT, read_prices
+from bot.evaluation.prices import DEFAULT, Prices, read_prices
 from bot.evaluation.report.write import write_report
 from bot.evaluation.results import ArmResult, Curve, Report
 from bot.evaluation.rooms import Rooms, check_exact
 from bot.evaluation.statistics import compare
 from bot.evaluation.verdict import advise
+from bot.evaluation.words import figure_of
 from bot.runs.folder import EVALUATION, RunFolder, Runs
 from bot.runs.progress import Progress, Quiet
 from bot.runs.work import RunLog, at_work
@@ -54,16 +55,17 @@ def evaluate(
     unfinished run of that scenario, under its own options. Raises DataError for input that cannot be used, SettingsError in
     another precision than float32."""
     check_exact(desk.settings)
-    read_prices(Path(options.prices) if options.prices else DEFAULT)
-    options.prompts()
     runs = Runs(desk.settings.var, EVALUATION)
-    if resume:
-        folder = runs.unfinished(options.scenario)
-        options = read_options(options.scenario, folder.run.options)
-    else:
-        folder = runs.start(domain_of(options.scenario, desk).name, options.scenario, options.texts(), os.getpid())
+    unfinished = runs.unfinished(options.scenario) if resume else None
+    if unfinished:
+        options = read_options(options.scenario, unfinished.run.options)
+    # What is wrong with the options shows before a run is begun.
+    prices = read_prices(Path(options.prices) if options.prices else DEFAULT)
+    options.prompts()
+    domain = domain_of(options.scenario, desk).name
+    folder = unfinished or runs.start(domain, options.scenario, options.texts(), os.getpid())
     with at_work(folder, progress or Quiet(), lambda error: _is_lost(error, folder)) as log:
-        report = _make(options, desk, folder, log)
+        report = _make(options, prices, desk, folder, log)
         write_report(report, folder.path)
         if out:
             write_report(report, out)
@@ -76,7 +78,7 @@ def _is_lost(error: BaseException, folder: RunFolder) -> bool:
     return isinstance(error, BotError) and not folder.checkpoints.is_dir()
 
 
-def _make(options: Options, desk: Rooms, folder: RunFolder, log: RunLog) -> Report:
+def _make(options: Options, prices: Prices, desk: Rooms, folder: RunFolder, log: RunLog) -> Report:
     gathered = wait_for(lambda: gather(options, desk, log))
     folder.begin_with(gathered.inputs)
     arms, items, seeds = gathered.arms, gathered.items, tuple(range(options.seeds))
@@ -85,7 +87,6 @@ def _make(options: Options, desk: Rooms, folder: RunFolder, log: RunLog) -> Repo
     measured = wait_for(lambda: measure_all(asked, further.asked, general.asked, items, arms, desk, log))
     answering = [arm.name for arm in arms if arm.name not in {failure.arm for failure in asked.failures}]
     measures = compare(measured, REFERENCE if REFERENCE in answering else answering[0] if answering else "")
-    prices = read_prices(Path(options.prices) if options.prices else DEFAULT)
     paid = costs(asked.replies, arms, desk.adapters, desk.prompts, prices, turns.seconds)
     labels = wait_for(lambda: label_tasks(gathered.domain, desk, log))
     hand_off = wait_for(lambda: hand_off_task(gathered.domain, desk, log))
@@ -162,7 +163,7 @@ def rows(report: Report) -> list[dict[str, str]]:
     for arm in report.arms:
         row = {"arm": arm.name}
         for measure in measures:
-            figure = next((one for one in measure.figures if one.arm == arm.name), None)
+            figure = figure_of(measure, arm.name)
             row[measure.name] = f"{figure.mean:.3g}" if figure else "–"
         found.append(row)
     return found

@@ -14,9 +14,10 @@ import numpy as np
 from bot.errors import BotError, DataError
 from bot.evaluation.label_ways import Known, Way, known_messages, ways
 from bot.evaluation.labellers import Labeller, spread
-from bot.evaluation.labels import FEWEST, interval
+from bot.evaluation.labels import interval
 from bot.evaluation.results import HandOffArm, HandOffTask
 from bot.evaluation.rooms import Rooms
+from bot.evaluation.statistics import FEWEST
 from bot.runs.progress import Progress, Step
 from bot.training.labelled import Labelled
 

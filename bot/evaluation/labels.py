@@ -10,19 +10,16 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-import numpy as np
-
 from bot.errors import BotError, DataError
 from bot.evaluation.label_ways import Known, Way, known_messages, ways
+from bot.evaluation.measured import SHARE, Measured
 from bot.evaluation.results import LabelArm, LabelTask
 from bot.evaluation.rooms import Rooms
+from bot.evaluation.statistics import compare
 from bot.runs.progress import Progress, Step
 from bot.training.scores import judge
 
 TASKS = ("intent", "sentiment")
-FEWEST = 10
-"""Conversations under which no interval is told: drawing so few anew says little of others."""
-_DRAWS = 2000
 
 
 async def label_tasks(domain: str, rooms: Rooms, progress: Progress, tasks: Sequence[str] = TASKS) -> tuple[LabelTask, ...]:
@@ -77,14 +74,8 @@ def _judged(name: str, given: Sequence[str], known: Known, seconds: float) -> La
 
 
 def interval(right: Sequence[bool], conversations: Sequence[str]) -> tuple[float | None, float | None]:
-    """Ends of the 95 % interval of the share that is right, by drawing conversations anew; None where they are fewer than
-    `FEWEST`."""
-    _, places = np.unique(conversations, return_inverse=True)
-    count = int(places.max()) + 1 if len(places) else 0
-    if count < FEWEST:
-        return None, None
-    sums = np.stack([np.bincount(places, right), np.bincount(places)])
-    times = np.random.default_rng(0).multinomial(count, [1 / count] * count, size=_DRAWS)
-    hits, messages = sums @ times.T
-    low, high = np.quantile(hits / messages, [0.025, 0.975])
-    return float(low), float(high)
+    """Ends of the 95 % interval of the share that is right, by drawing conversations anew; None where they are too
+    few."""
+    measured = Measured("right", SHARE, "higher", tuple(conversations), {"": tuple(map(float, right))})
+    figures = compare([measured], "")[0].figures
+    return (figures[0].low, figures[0].high) if figures else (None, None)

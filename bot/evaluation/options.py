@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bot.errors import DataError, faults
 
-Way = Literal["zero-shot", "few-shot", "chain-of-thought"]
+Technique = Literal["zero-shot", "few-shot", "chain-of-thought"]
 REPEATED = ("arms", "prompt")
 
 
@@ -46,14 +46,14 @@ class Options(BaseModel):
                 found += [word for one in (value if key in REPEATED else [value]) for word in (f"--{key}", str(one))]
         return found
 
-    def prompts(self) -> dict[Way, str]:
+    def prompts(self) -> dict[Technique, str]:
         """Technique → prompt. Raises DataError for what is not written like few-shot=support-examples@2."""
-        chosen: dict[Way, str] = {}
+        chosen: dict[Technique, str] = {}
         for text in self.prompt:
             way, equals, ref = (part.strip() for part in text.partition("="))
             if way not in ("zero-shot", "few-shot", "chain-of-thought") or not equals or not ref:
                 raise DataError(f"{text!r} names no prompt of a technique.", "Like few-shot=support-examples@2.")
-            chosen[cast("Way", way)] = ref
+            chosen[cast("Technique", way)] = ref
         return chosen
 
     def _given(self) -> list[tuple[str, Any]]:

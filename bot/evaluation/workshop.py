@@ -5,7 +5,7 @@ Loads no model and no torch.
 
 from __future__ import annotations
 
-from bot.evaluation.domain import domain_of
+from bot.evaluation.domain import adapters_of, domain_of
 from bot.evaluation.options import Options
 from bot.evaluation.rooms import Rooms
 from bot.prompts.scenarios import get_scenario, scenario_names
@@ -16,9 +16,7 @@ from bot.runs.workshop import Workshop
 def domains(rooms: Rooms) -> list[str]:
     """What can be evaluated: the adapters that scenarios carry."""
     root = rooms.settings.workspace / "prompts"
-    agents = (get_scenario(root, name).agent for name in scenario_names(root))
-    names = (term.partition("*")[0].partition("@")[0].strip() for agent in agents for term in agent.adapters.split("+"))
-    return sorted(set(names) - {"", "base"})
+    return sorted({adapter for name in scenario_names(root) for adapter in adapters_of(get_scenario(root, name))})
 
 
 def start(workshop: Workshop, options: Options, rooms: Rooms) -> None:

@@ -46,7 +46,7 @@ class People:
     def __init__(self, session: sessionmaker[Session]) -> None:
         self._session = session
 
-    def add(self, name: str, role: PersonRole, password: str) -> None:
+    def add(self, name: str, role: str, password: str) -> None:
         """Raises Conflict where the name is taken, InvalidMessage for a role or a password that will not do."""
         check_name("user", name)
         if role not in ROLES:

@@ -1,6 +1,7 @@
 """The sign-in page: /login shows it and takes it, /logout ends the session.
 
-Guessing is slowed down by name and by address: after some failures each further one makes the next wait twice as long.
+Guessing is slowed down by name and by address: after some failures each further one makes the next wait twice as long, until
+there was none for an hour.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from bot.web.guard import session_cookie
 FREE = 5
 """Failures before the next one has to wait."""
 FIRST_WAIT, LONGEST_WAIT = 10, 900
+FORGOTTEN = 3600
 """Seconds."""
 _REMEMBERED = 10_000
 _HEADERS = {
@@ -48,15 +50,16 @@ class Failures:
 
     def count(self, *keys: str) -> None:
         for key in keys:
-            failed = self._found.pop(key, (0, 0.0))[0] + 1
+            now = time.monotonic()
+            failed, until = self._found.pop(key, (0, now))
+            failed = failed + 1 if now < until + FORGOTTEN else 1
             wait = min(FIRST_WAIT * 2 ** (failed - FREE), LONGEST_WAIT) if failed >= FREE else 0
-            self._found[key] = failed, time.monotonic() + wait
+            self._found[key] = failed, now + wait
         while len(self._found) > _REMEMBERED:
             self._found.popitem(last=False)
 
-    def forget(self, *keys: str) -> None:
-        for key in keys:
-            self._found.pop(key, None)
+    def forget(self, key: str) -> None:
+        self._found.pop(key, None)
 
 
 def sign_in_routes(desk: Desk) -> APIRouter:
@@ -87,7 +90,8 @@ def sign_in_routes(desk: Desk) -> APIRouter:
         if token is None:
             failures.count(*keys)
             return _page(_inside(next), name, "Name or password is wrong.", 401)
-        failures.forget(*keys)
+        # Not the address: whoever knows one password may still be guessing another.
+        failures.forget(keys[0])
         account = await asyncio.to_thread(desk.people.by_session, token)
         response = RedirectResponse(_landing(next, account.role if account else "anonymous"), 303)
         response.headers["set-cookie"] = session_cookie(token, request, int(SESSION.total_seconds()))

@@ -21,21 +21,9 @@ from bot.evaluation.rooms import exact
 from bot.runs.progress import Quiet, Step
 from bot.settings import Settings, load
 from bot.types import AgentSpec, Message, Mix, Passage, Turn
-from tests.conftest import WordEmbedder, make_adapter, make_soft_prompt
+from tests.conftest import Ear, WordEmbedder, make_adapter, make_soft_prompt
 
 PASSAGES = (Passage("hours#1", "Opening hours", "We are open from 9:00 to 17:00.", "hours"),)
-
-
-class Heard(Quiet):
-    def __init__(self) -> None:
-        self.steps: list[Step] = []
-        self.notes: list[str] = []
-
-    def step(self, step: Step) -> None:
-        self.steps.append(step)
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 def item(number: int, turns: int = 1, reference: str = "We are open from 9:00.") -> Item:
@@ -165,7 +153,7 @@ async def test_arms_that_cannot_answer_are_told_with_their_reason_and_the_others
     weights.write_bytes(weights.read_bytes()[:-8])
     arms = [*all_arms(Parts(zero_shot="support@1")), Arm("prompt+adapter2", "prompt+adapter", AgentSpec("tone@1", "gone@1"))]
     arms += [Arm("other", "zero-shot", AgentSpec("", "gone@1")), Arm("broken", "adapter", AgentSpec("tone@1"))]
-    heard = Heard()
+    heard = Ear()
     asked = await ask(arms, ITEMS[:2], (1,), desk, heard)
     reasons = {failure.arm: failure.reason for failure in asked.failures}
     assert {arm.name for arm in arms} - set(reasons) == {"base", "zero-shot"} == {reply.arm for reply in asked.replies}
@@ -225,7 +213,7 @@ async def test_another_precision_is_refused(places: Path, tiny_base: Base) -> No
 async def test_cancelling_stops_within_steps(desk: Desk) -> None:
     begun = asyncio.Event()
 
-    class Waiting(Heard):
+    class Waiting(Ear):
         def step(self, step: Step) -> None:
             begun.set()
 

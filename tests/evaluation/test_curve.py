@@ -27,6 +27,7 @@ from bot.training import subset
 from bot.training.prepared import plan
 from bot.training.split import is_held_out
 from bot.types import Adapter
+from tests.conftest import Ear
 from tests.training.conftest import open_desk, write_workspace
 
 SIZES, DRAWS = [3, 6], 2
@@ -38,18 +39,6 @@ class Whole:
     recipe: Path
     folder: Path
     ear: Ear
-
-
-class Ear:
-    def __init__(self) -> None:
-        self.steps: list[Step] = []
-        self.notes: list[str] = []
-
-    def step(self, step: Step) -> None:
-        self.steps.append(step)
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 @pytest.fixture

@@ -1,38 +1,29 @@
-"""The order of an evaluation's steps, what a run keeps, how it goes on; measures and engine are doubles here."""
+"""The order of an evaluation's steps, what a run keeps, how it goes on; what arms say is made up here."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 from bot.desk import Desk
 from bot.errors import DataError, NotFound, RunError
+from bot.evaluation import kept
+from bot.evaluation.asking import Asked
+from bot.evaluation.evaluate import evaluate as run_evaluation
 from bot.evaluation.examples import examples
 from bot.evaluation.items import Item
 from bot.evaluation.options import Options
 from bot.evaluation.replies import Failure, ReferenceCost, Reply
-from bot.evaluation.results import Advice, ComparisonTable, Report
+from bot.evaluation.results import Report
 from bot.evaluation.rooms import exact
 from bot.runs.folder import EVALUATION, Runs
 from bot.types import Message
 
 
-@dataclass(frozen=True)
-class Asked:
-    replies: tuple[Reply, ...]
-    costs: tuple[ReferenceCost, ...]
-    failures: tuple[Failure, ...]
-    notes: tuple[str, ...] = ()
-
-
 class Doubles:
-    """Stand where the steps do. `stop` is the arm at which the disk is full."""
+    """Stand where the arms are asked. `stop` is the arm at which the disk is full."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -41,65 +32,30 @@ class Doubles:
     async def ask(self, arms: Any, items: Any, seeds: Any, rooms: Any, progress: Any) -> Asked:
         (arm,) = arms
         self.asked.append(arm.name)
-        if arm.name == self.stop:
+        if self.stop and arm.name == self.stop:
             raise OSError("No space left on device")
         if not arm.spec.adapters and arm.way == "soft-prompt":
             return Asked((), (), (Failure(arm.name, "there is no soft prompt"),))
-        return Asked(tuple(Reply(arm.name, item.id, seed, "Yes.") for item in items for seed in seeds), (), ())
-
-    async def nothing(self, *_: Any) -> tuple[()]:
-        return ()
+        replies = tuple(Reply(arm.name, item.id, seed, "Yes.") for item in items for seed in seeds)
+        return Asked(replies, tuple(ReferenceCost(arm.name, item.id, 6.0, 3) for item in items if item.reference), ())
 
 
 @pytest.fixture
-def doubles(monkeypatch: pytest.MonkeyPatch) -> Iterator[Doubles]:
+def doubles(monkeypatch: pytest.MonkeyPatch) -> Doubles:
     made = Doubles()
-
-    async def no_hand_off(*_: Any) -> None:
-        return None
-
-    def write(report: Report, folder: Path) -> None:
-        folder.mkdir(exist_ok=True)
-        (folder / "report.json").write_text(report.model_dump_json())
-
-    modules: dict[str, dict[str, Any]] = {
-        "asking": {"ask": made.ask, "Asked": Asked},
-        "comparison": {"comparison_table": lambda *_: ComparisonTable(columns=(), rows=())},
-        "costs": {"costs": lambda *_: []},
-        "hand_off": {"hand_off_task": no_hand_off},
-        "labels": {"label_tasks": made.nothing},
-        "measures": {},
-        "measures.measure_all": {
-            "bare_arms": lambda arms: [], "further_items": lambda items: [], "general_items": list,
-            "measure_all": made.nothing,
-        },
-        "prices": {"DEFAULT": Path(), "read_prices": lambda path: None},
-        "report": {},
-        "report.write": {"write_report": write},
-        "statistics": {"compare": lambda measured, reference: []},
-        "verdict": {"advise": lambda *_: Advice(arm="base", headline="Use the base.", reasons=())},
-    }  # fmt: skip
-    for name in ("evaluate", "kept"):
-        monkeypatch.delitem(sys.modules, f"bot.evaluation.{name}", raising=False)
-    for name, values in modules.items():
-        module = ModuleType(f"bot.evaluation.{name}")
-        vars(module).update(values)
-        monkeypatch.setitem(sys.modules, module.__name__, module)
-    yield made
-    for name in ("evaluate", "kept"):
-        sys.modules.pop(f"bot.evaluation.{name}", None)
+    monkeypatch.setattr(kept, "ask", made.ask)
+    return made
 
 
 def evaluate(desk: Desk, resume: bool = False, **options: Any) -> tuple[Report, Path]:
-    from bot.evaluation.evaluate import evaluate
-
-    return evaluate(Options(**{"scenario": "returns", **options}), desk, resume=resume)
+    return run_evaluation(Options(**{"scenario": "returns", **options}), desk, resume=resume)
 
 
 def test_a_report_lies_in_its_runs_folder(desk: Desk, doubles: Doubles) -> None:
     report, folder = evaluate(desk, seeds=3, arms=("base", "soft*"))
     (run,) = Runs(desk.settings.var, EVALUATION).all()
-    assert (run.path, run.run.state, run.run.outcome) == (folder, "done", "Use the base.")
+    assert (run.path, run.run.state, run.run.outcome) == (folder, "done", report.advice.headline)
+    assert report.advice.arm == "base"
     assert Report.model_validate_json((folder / "report.json").read_text()) == report
     assert run.run.inputs == report.inputs
     assert [(arm.name, bool(arm.failure)) for arm in report.arms] == [

@@ -18,8 +18,9 @@ from bot.engine.local.engine import LocalEngine
 from bot.engine.scripted import ScriptedEngine
 from bot.evaluation.label_ways import known_messages
 from bot.evaluation.labellers import Prompted, make_pool, spread, words
-from bot.evaluation.labels import FEWEST, interval, label_tasks
+from bot.evaluation.labels import interval, label_tasks
 from bot.evaluation.results import LabelArm
+from bot.evaluation.statistics import FEWEST
 from bot.prompts.schema import Prompt, parse_prompt
 from bot.runs.progress import Quiet
 from bot.training.labelled import Labelled

@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.evaluation.choice import between
 from bot.evaluation.measured import FACTS_RIGHT
 from bot.evaluation.report import write_report
 from bot.evaluation.report.markdown import as_markdown, text
 from bot.evaluation.report.scale import scale_of
-from bot.evaluation.report.view import View, between
+from bot.evaluation.report.view import View
 from bot.evaluation.report.words import size, style
 from bot.evaluation.report.write import as_page
 from bot.evaluation.results import Advice, Comparison, ComparisonTable, Example, ExampleReply, Report

@@ -93,7 +93,7 @@ def test_removal_takes_everything_at_once(people: People) -> None:
 )
 def test_what_will_not_do_is_told(people: People, name: str, role: str, password: str, says: str) -> None:
     with pytest.raises(BotError, match=says):
-        people.add(name, role, password)  # type: ignore[arg-type]
+        people.add(name, role, password)
     assert not people.any()
 
 

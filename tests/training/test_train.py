@@ -30,22 +30,9 @@ from bot.training.result import TrainedVersion
 from bot.training.train import train
 from bot.training.version import publish
 from bot.types import Mix
+from tests.conftest import Ear
 
 Trained = tuple[TrainedVersion, Desk]
-
-
-class Ear:
-    """Remembers what a run said."""
-
-    def __init__(self) -> None:
-        self.steps: list[Step] = []
-        self.notes: list[str] = []
-
-    def step(self, step: Step) -> None:
-        self.steps.append(step)
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 def test_the_card_says_everything_and_every_file_is_what_it_says(trained: Trained) -> None:

@@ -178,6 +178,17 @@ def test_waits_grow_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert waits[: sign_in.FREE - 1] == [0] * (sign_in.FREE - 1)
     assert waits[sign_in.FREE - 1 : sign_in.FREE + 1] == [sign_in.FIRST_WAIT + 1, 2 * sign_in.FIRST_WAIT + 1]
     assert waits[-1] == sign_in.LONGEST_WAIT + 1
+    monkeypatch.setattr(sign_in.time, "monotonic", lambda: sign_in.LONGEST_WAIT + sign_in.FORGOTTEN + 1.0)
+    failures.count("x")
+    failures.check("x")
+
+
+async def test_one_password_opens_no_way_to_guess_another(http: httpx.AsyncClient) -> None:
+    for _ in range(sign_in.FREE - 1):
+        await http.post("/login", data={"name": "the-lead", "password": "wrong"})
+    assert (await http.post("/login", data={"name": "the-customer", "password": PASSWORD})).status_code == 303
+    assert (await http.post("/login", data={"name": "the-engineer", "password": "wrong"})).status_code == 401
+    assert (await http.post("/login", data={"name": "the-operator", "password": "wrong"})).status_code == 429
 
 
 async def test_a_key_has_its_users_role_and_dies_with_it(http: httpx.AsyncClient, desk: Desk) -> None:

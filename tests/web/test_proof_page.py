@@ -86,7 +86,7 @@ async def test_what_cannot_be_started_is_told(tab: ProofTab) -> None:
 async def test_what_was_chosen_becomes_the_commands_words(tab: ProofTab, monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[Any] = []
     monkeypatch.setattr(tab.workshop, "start", lambda *given: begun.append(given))
-    tab._begins("returns", ["adapter", "base"], "With alone", 40, True)()
+    tab._begin_run("returns", ["adapter", "base"], "With alone", 40, True)
     assert begun == [
         (EVALUATION, "returns", ["--arms", "base+knowledge", "--arms", "adapter+knowledge", "--limit", "40", "--curve"])
     ]

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from bot.evaluation.arms import KNOWLEDGE
+from bot.evaluation.choice import between
 from bot.evaluation.report.words import Style, style_of
-from bot.evaluation.results import ArmResult, Comparison, Cost, Figure, MeasureResult, Report, Verdict
+from bot.evaluation.results import ArmResult, Comparison, Cost, Figure, MeasureResult, Report
+from bot.evaluation.words import figure_of
 
-_TURNED: dict[Verdict, Verdict] = {"better": "worse", "worse": "better", "tie": "tie", "too few": "too few"}
 BARE = "base"
 
 
@@ -66,7 +67,7 @@ class View:
 
     def cell(self, measure: MeasureResult, arm: str) -> Cell:
         return Cell(
-            next((figure for figure in measure.figures if figure.arm == arm), None),
+            figure_of(measure, arm),
             between(measure, arm, self.rival) if arm != self.rival else None,
         )
 
@@ -74,20 +75,6 @@ class View:
 def with_knowledge(arm: ArmResult) -> bool:
     """By its name, so that an arm whose collection is missing stands where it belongs."""
     return bool(arm.knowledge) or arm.name.endswith(KNOWLEDGE)
-
-
-def between(measure: MeasureResult, arm: str, other: str) -> Comparison | None:
-    """`arm` against `other`, also where it was told the other way round; None where they were not compared."""
-    for found in measure.comparisons:
-        if (found.arm, found.other) == (arm, other):
-            return found
-        if (found.arm, found.other) == (other, arm):
-            low, high = (None if end is None else -end for end in (found.high, found.low))
-            return Comparison(
-                arm=arm, other=other, mean=-found.mean, low=low, high=high, verdict=_TURNED[found.verdict],
-                needed=found.needed,
-            )  # fmt: skip
-    return None
 
 
 def agent_text(arm: ArmResult) -> str:

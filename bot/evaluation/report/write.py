@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bot.evaluation.choice import between
 from bot.evaluation.report.markdown import as_markdown
 from bot.evaluation.report.plots import CSS, Tracks, curve_picture, curve_plot
-from bot.evaluation.report.view import View, agent_text, between, with_knowledge
+from bot.evaluation.report.view import View, agent_text, with_knowledge
 from bot.evaluation.report.words import NONE, SIGNS, date, seconds, size, style
 from bot.evaluation.results import Curve, MeasureResult, Report
 from bot.evaluation.shelf import JSON, PAGE

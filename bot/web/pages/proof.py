@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, get_args
 
 import gradio as gr
@@ -34,13 +34,13 @@ class ProofTab(RunsTab):
         super().__init__(desk)
         with gr.Row(equal_height=False):
             with gr.Column(scale=3, min_width=280, elem_classes="panel"):
-                self._starting()
+                self._form()
             with gr.Column(scale=9, min_width=320, elem_classes="panel"):
                 self._run_controls(NONE)
                 self._details()
         self._listen([self.domain, self.ways, self.knowledge, self.turns, self.curve])
 
-    def _starting(self) -> None:
+    def _form(self) -> None:
         gr.HTML('<h2 class="panel-title">Prompt, adapter, or both?</h2>', padding=False)
         self.domain = gr.Dropdown([], label="Scenarios of", elem_id="proof-domain")
         self.ways = gr.CheckboxGroup(list(WAYS), value=list(WAYS), label="Arms", elem_id="proof-ways", elem_classes="framed")
@@ -65,12 +65,12 @@ class ProofTab(RunsTab):
             **await asyncio.to_thread(self._look, run, {}),
         }
 
-    def _begins(self, *asked: Any) -> Callable[[], None]:
+    def _begin_run(self, *asked: Any) -> None:
         domain, ways, knowledge, turns, curve = asked
         options = make_options(
             scenario=domain or "", arms=patterns(ways or [], knowledge), limit=int(turns or 0), curve=bool(curve)
         )
-        return lambda: start(self.workshop, options, self.desk)
+        start(self.workshop, options, self.desk)
 
     def _table(self, folders: list[RunFolder], seen: list[Seen], chosen: str | None) -> str:
         return run_list(folders, seen, chosen)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -33,7 +34,7 @@ Parts = dict[str, tuple[Any, Any]]
 """Component and value, by what it is."""
 
 
-class RunsTab:
+class RunsTab(ABC):
     """`name` begins the ids of the tab's elements."""
 
     title: ClassVar[str]
@@ -91,16 +92,16 @@ class RunsTab:
     def _plots(self) -> list[Any]:
         return []
 
-    def _begins(self, *asked: Any) -> Callable[[], None]:
-        """What begins a run with what stands on the page."""
-        raise NotImplementedError
+    @abstractmethod
+    def _begin_run(self, *asked: Any) -> None:
+        """Begin a run with what stands on the page."""
 
-    def _table(self, folders: list[RunFolder], seen: list[Seen], chosen: str | None) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def _table(self, folders: list[RunFolder], seen: list[Seen], chosen: str | None) -> str: ...
 
+    @abstractmethod
     def _shows(self, folder: RunFolder, seen: Seen) -> Parts:
         """The chosen run, apart from its buttons."""
-        raise NotImplementedError
 
     # Handlers.
 
@@ -128,7 +129,7 @@ class RunsTab:
     @spoken
     async def start(self, request: gr.Request, run: str | None, shown: Shown, *asked: Any) -> Update:
         require(request, self.role)
-        return await self._begin(lambda: self._begins(*asked)(), run, shown)
+        return await self._begin(lambda: self._begin_run(*asked), run, shown)
 
     @spoken
     async def resume(self, request: gr.Request, run: str | None, shown: Shown) -> Update:

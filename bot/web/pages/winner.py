@@ -8,6 +8,7 @@ import gradio as gr
 
 from bot.desk import Desk
 from bot.errors import NotFound
+from bot.evaluation.domain import adapters_of
 from bot.evaluation.report.view import agent_text
 from bot.evaluation.report.words import date
 from bot.evaluation.results import Report
@@ -54,7 +55,8 @@ class Winner:
         return AgentSpec(arm.adapters, arm.prompt, arm.knowledge)
 
     def _report(self, scenario: Scenario | None) -> Report | None:
-        return newest(self._desk.settings.var, domain) if scenario and (domain := _domain(scenario)) else None
+        adapters = adapters_of(scenario) if scenario else []
+        return newest(self._desk.settings.var, adapters[0]) if adapters else None
 
 
 def mark(report: Report) -> str:
@@ -67,8 +69,3 @@ def mark(report: Report) -> str:
     )
     link = f'<a href="{escape(address(report.id))}" target="_blank" rel="noopener">see the report</a>'
     return f'<div class="measured">{said}, {escape(date(report.made))}, {link}</div>'
-
-
-def _domain(scenario: Scenario) -> str:
-    """The adapter that its agent carries first; "" where it carries none."""
-    return scenario.agent.adapters.partition("+")[0].partition("*")[0].partition("@")[0].strip()

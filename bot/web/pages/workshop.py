@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -33,7 +32,7 @@ class WorkshopTab(RunsTab):
         self.recipes = Recipes(desk.settings.workspace)
         with gr.Row(equal_height=False):
             with gr.Column(scale=3, min_width=280, elem_classes="panel"):
-                self._starting()
+                self._form()
             with gr.Column(scale=9, min_width=320, elem_classes="panel"):
                 self._run_controls(NONE)
                 self._curves()
@@ -41,7 +40,7 @@ class WorkshopTab(RunsTab):
         self._listen([self.recipe, self.overrides])
         self.recipe.input(self.show_recipe, [self.recipe], [self.text], **QUIET)
 
-    def _starting(self) -> None:
+    def _form(self) -> None:
         gr.HTML('<h2 class="panel-title">Train an adapter</h2>', padding=False)
         self.recipe = gr.Dropdown([], label="Recipe of", elem_id="recipe-of")
         self.overrides = gr.Textbox(
@@ -94,9 +93,9 @@ class WorkshopTab(RunsTab):
     def _plots(self) -> list[Any]:
         return [self.losses, self.speeds]
 
-    def _begins(self, *asked: Any) -> Callable[[], None]:
+    def _begin_run(self, *asked: Any) -> None:
         name, overrides = asked
-        return lambda: self.recipes.start(self.workshop, name or "", split_overrides(overrides))
+        self.recipes.start(self.workshop, name or "", split_overrides(overrides))
 
     def _table(self, folders: list[RunFolder], seen: list[Seen], chosen: str | None) -> str:
         return run_list(folders, seen, chosen)
