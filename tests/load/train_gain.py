@@ -16,8 +16,8 @@ from bot.training.loss import row_losses
 from bot.training.paired import difference, mean_loss
 from tests.load.train_common import Bench, desk_of, prepared
 
-CHATS, TRAINED = 5400, 1000
-"""All of them by the hash of their ids: the first 80 % are trained on (of which a thousand are), the next 10 % choose the
+CHATS, TRAINED = 5400, 2000
+"""All of them by the hash of their ids: the first 80 % are trained on (of which two thousand are), the next 10 % choose the
 prompt and the best checkpoint, the last 10 % judge; of both
 tenths the first half."""
 PROMPTS = yaml.safe_load(Path(__file__).with_name("train_prompts.yaml").read_text())
