@@ -5,8 +5,8 @@ The table of fourteen: seven ways to use a base, each with and without knowledge
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Literal
 
@@ -19,11 +19,13 @@ KNOWLEDGE = "+knowledge"
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """`name` is the way, with "+knowledge" behind it where passages are shown; `spec` names versions, never labels."""
+    """`name` is the way, with "+knowledge" behind it where passages are shown; `spec` names versions, never labels;
+    `decoding` overrides the prompt's own, by Sampling's field names, so that arms differ in nothing but their way."""
 
     name: str
     way: Way
     spec: AgentSpec
+    decoding: Mapping[str, object] = field(default_factory=dict, hash=False)
 
     @property
     def with_knowledge(self) -> bool:
@@ -46,7 +48,7 @@ class Parts:
     knowledge: str = ""
 
 
-def all_arms(parts: Parts) -> list[Arm]:
+def all_arms(parts: Parts, decoding: Mapping[str, object]) -> list[Arm]:
     """The fourteen, those without knowledge first. An arm whose part is missing is there all the same."""
     ways: list[tuple[Way, str, str]] = [
         ("base", "", ""),
@@ -58,7 +60,7 @@ def all_arms(parts: Parts) -> list[Arm]:
         ("soft-prompt", parts.soft_prompt, parts.soft_prompt_prompt),
     ]
     return [
-        Arm(way + suffix, way, AgentSpec(adapters, prompt, knowledge))
+        Arm(way + suffix, way, AgentSpec(adapters, prompt, knowledge), decoding)
         for suffix, knowledge in (("", ""), (KNOWLEDGE, parts.knowledge))
         for way, adapters, prompt in ways
     ]

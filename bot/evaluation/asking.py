@@ -126,7 +126,7 @@ class _Asking:
         check_parts(self.arm)
         mix, prompt = await asyncio.to_thread(resolve, self.arm.spec, self.rooms.adapters, self.rooms.prompts)
         self.hides = hides_reasoning(prompt)
-        sampling = sampling_for(prompt, Turn(()))
+        sampling = sampling_for(prompt, Turn((), sampling=dict(self.arm.decoding)))
         # Where the likeliest token is taken chance decides nothing: one seed speaks for all.
         self.drawn = self.seeds if sampling.temperature else self.seeds[:1]
         sent = await self._sent(mix, prompt, sampling.max_tokens)

@@ -99,8 +99,8 @@ class _Facts:
             "transcripts": f"{cost.transcripts:,}",
             "training": said_seconds(cost.training_seconds),
             "prompt_tokens": f"{cost.prompt_tokens:,.0f}",
-            "money_once": f"{cost.money_once:,.2f}",
-            "money_per_thousand": f"{cost.money_per_thousand:,.2f}",
+            "money_once": f"{cost.money_once:,.2f} {cost.currency}",
+            "money_per_thousand": f"{cost.money_per_thousand:,.2f} {cost.currency}",
             "first_token": f"{cost.first_token_ms:,.0f} ms",
             "speed": f"{cost.tokens_per_second:,.0f} tokens a second",
         }

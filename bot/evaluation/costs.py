@@ -62,6 +62,7 @@ def _of_arm(
         training_seconds=training,
         adapter_bytes=sum((adapter.path / WEIGHTS).stat().st_size for adapter in trained),
         transcripts=transcripts,
+        currency=prices.currency,
         money_once=minutes / 60 * prices.working_hour + training / 3600 * prices.machine_hour,
         money_per_thousand=1000 * a_reply,
     )

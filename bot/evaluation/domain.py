@@ -12,6 +12,7 @@ from bot.errors import BotError, DataError, NotFound
 from bot.evaluation.arms import Parts
 from bot.evaluation.options import Options, Technique
 from bot.evaluation.rooms import Rooms
+from bot.prompts.library import PromptLibrary
 from bot.prompts.scenarios import Scenario, get_scenario, scenario_names
 from bot.training.prepared import SOFT
 
@@ -71,6 +72,15 @@ def find_parts(domain: Domain, options: Options, rooms: Rooms) -> tuple[Parts, l
         soft_prompt_prompt=_trained_under(soft, rooms, notes),
         knowledge=next((s.agent.knowledge for s in domain.scenarios if s.agent.knowledge), ""),
     ), notes
+
+
+def common_decoding(parts: Parts, prompts: PromptLibrary) -> dict[str, object]:
+    """How every arm's tokens are drawn: as the adapter's prompt says, else the first one there is, with room for the longest
+    replies that any of the prompts allows. Nothing is said where there is no prompt."""
+    refs = (parts.adapter_prompt, parts.zero_shot, parts.few_shot, parts.chain_of_thought, parts.soft_prompt_prompt)
+    found = [prompts.get(ref).prompt.decoding.model_dump(exclude_none=True) for ref in refs if ref]
+    rooms = [decoding["max_tokens"] for decoding in found if "max_tokens" in decoding]
+    return {**(found[0] if found else {}), **({"max_tokens": max(rooms)} if rooms else {})}
 
 
 def _newest(name: str, rooms: Rooms, notes: list[str]) -> str:

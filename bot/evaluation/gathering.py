@@ -12,11 +12,12 @@ from pathlib import Path
 
 from bot.errors import DataError
 from bot.evaluation.arms import Arm, Parts, all_arms, chosen
-from bot.evaluation.domain import domain_of, find_parts
+from bot.evaluation.domain import common_decoding, domain_of, find_parts
 from bot.evaluation.items import Item
 from bot.evaluation.options import Options
 from bot.evaluation.rooms import Rooms
 from bot.evaluation.seen import division, refuse_seen
+from bot.evaluation.statistics import FEWEST
 from bot.files import read_text, sha256_file
 from bot.knowledge.store import MemoryStore
 from bot.runs.progress import Progress, Step
@@ -24,9 +25,6 @@ from bot.training.recipe import read_recipe
 from bot.training.split import split
 from bot.training.transcripts import Conversation, Transcripts, read_transcripts
 from bot.types import content_hash
-
-FEWEST = 20
-"""Conversations under which intervals say little: the draws of so few are far from what others would say."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ async def gather(options: Options, rooms: Rooms, progress: Progress) -> Gathered
     held-out conversations that were seen before, all of them listed."""
     domain = domain_of(options.scenario, rooms)
     parts, notes = find_parts(domain, options, rooms)
-    arms = chosen(all_arms(parts), options.arms)
+    arms = chosen(all_arms(parts, common_decoding(parts, rooms.prompts)), options.arms)
     transcripts, training, held_out = _divided(domain.name, parts, options, rooms)
     refs = _trained(arms)
     trained = []
@@ -66,12 +64,12 @@ async def gather(options: Options, rooms: Rooms, progress: Progress) -> Gathered
     conversations = len({item.conversation for item in items})
     if conversations < FEWEST:
         notes.append(
-            f"Only {conversations} conversations are held out; {FEWEST} or more are needed before an interval says much. "
+            f"Only {conversations} conversations are held out; {FEWEST} or more are needed for an interval. "
             "Add transcripts, or give a set of your own with --data."
         )
     for note in notes:
         progress.note(note)
-    inputs = _inputs(options, rooms, parts, arms, items, transcripts)
+    inputs = _inputs(options, rooms, parts, arms, items, transcripts, await rooms.engine.load())
     return Gathered(domain.name, parts, tuple(arms), items, tuple(training), inputs, tuple(notes))
 
 
@@ -154,9 +152,15 @@ async def _items(
 
 
 def _inputs(
-    options: Options, rooms: Rooms, parts: Parts, arms: Sequence[Arm], items: Sequence[Item], transcripts: Transcripts
+    options: Options,
+    rooms: Rooms,
+    parts: Parts,
+    arms: Sequence[Arm],
+    items: Sequence[Item],
+    transcripts: Transcripts,
+    engine: str,
 ) -> dict[str, str]:
-    """Everything that the figures depend on, by name, as hashes."""
+    """Everything that the figures depend on, by name, as hashes; `engine` is what runs, in words."""
     settings, root = rooms.settings, rooms.settings.workspace
     prompts = sorted({arm.spec.prompt for arm in arms} - {""})
     cases = {ref: root / "prompts" / ref.partition("@")[0] / "cases.yaml" for ref in prompts}
@@ -167,11 +171,10 @@ def _inputs(
         **{ref: rooms.prompts.get(ref).prompt.hash for ref in prompts},
         **{f"cases of {ref.partition('@')[0]}": sha256_file(path) for ref, path in cases.items() if path.is_file()},
         **transcripts.files,
-        "arms": content_hash(*(f"{arm.name} {arm.spec}" for arm in arms)),
+        "arms": content_hash(*(f"{arm.name} {arm.spec} {sorted(arm.decoding.items())}" for arm in arms)),
         "held-out turns": content_hash(*(part for item in items for part in (item.id, item.reference))),
         "seeds": str(options.seeds),
-        "engine": f"{settings.engine} {settings.dtype}",
-        "threads": str(settings.threads),
+        "engine": engine,
         "texts of the evaluation": content_hash(*(sha256_file(path) for path in texts)),
     }
     if parts.knowledge and _asks(arms):

@@ -73,8 +73,8 @@ class MeasureResult(Part):
 
 
 class Cost(Part):
-    """What an arm takes. Timings are medians of this run on this machine; money is in the price file's currency, a
-    thousand replies, and what there is to pay once (transcripts, training, writing the prompt)."""
+    """What an arm takes. Timings are medians of this run on this machine; money is in
+    `currency`: for a thousand replies, and what there is to pay once (transcripts, training, writing the prompt)."""
 
     arm: str
     first_token_ms: float
@@ -84,6 +84,7 @@ class Cost(Part):
     training_seconds: float
     adapter_bytes: int
     transcripts: int
+    currency: str
     money_once: float
     money_per_thousand: float
 

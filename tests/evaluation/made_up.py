@@ -42,7 +42,7 @@ from bot.evaluation.results import (
 PARTS = Parts(
     "support@2", "support-examples@2", "support-steps@1", "returns@1", "support@2", "returns-soft@1", "support@2", "larkmoor"
 )
-ARMS = all_arms(PARTS)
+ARMS = all_arms(PARTS, {})
 FAILED = "soft-prompt"
 WINNER = "prompt+adapter+knowledge"
 ITEMS = tuple(f"r{number:03}:{2 + 2 * (number % 3)}" for number in range(30))
@@ -166,6 +166,7 @@ def _cost(name: str, way: str) -> Cost:
         training_seconds=214.0 if trained else 0.0,
         adapter_bytes=1_421_312 if trained else 0,
         transcripts=150 if trained else 0,
+        currency="USD",
         money_once=120.0 if trained else 60.0 if way != "base" else 0.0,
         money_per_thousand=0.021 + 0.012 * knows,
     )

@@ -72,7 +72,7 @@ async def desk(settings: Settings) -> AsyncIterator[Desk]:
 
 
 PARTS = Parts("support@1", "few@1", "steps@1", "returns@1*0.7+tone@1*0.5", "support@1", "soft@1", "support@1", "articles")
-ARMS = all_arms(PARTS)
+ARMS = all_arms(PARTS, {})
 WARM = Arm("warm", "prompt+adapter", AgentSpec("returns@1+soft@1", "warm@1"))
 
 
@@ -94,6 +94,16 @@ async def test_the_numbers_repeat_whatever_was_asked_before_and_in_which_order(d
     seeds = [{(r.item, r.text) for r in first.replies if (r.arm, r.seed) == ("warm", seed)} for seed in (1, 2)]
     assert not seeds[0] & seeds[1]
     assert len({cost.nats for cost in first.costs if cost.item == ITEMS[1].id}) >= 12, "the arms must differ"
+
+
+async def test_an_arms_decoding_goes_before_its_prompts(desk: Desk) -> None:
+    decoding = {"max_tokens": 3, "temperature": 0.0}
+    arms = [Arm(name, "base", AgentSpec("", prompt), decoding) for name, prompt in (("bare", ""), ("warm", "warm@1"))]
+    asked = await ask(arms, ITEMS[:2], (1, 2), desk, Quiet())
+    assert not asked.failures
+    assert {reply.completion_tokens for reply in asked.replies} <= {1, 2, 3}
+    texts = [[reply.text for reply in asked.replies if reply.seed == seed] for seed in (1, 2)]
+    assert texts[0] == texts[1], "nothing is drawn"
 
 
 async def test_what_is_asked_is_what_the_agent_answers_and_nothing_is_recorded(
@@ -151,7 +161,10 @@ async def test_a_reference_stands_behind_the_arms_own_reasoning(desk: Desk) -> N
 async def test_arms_that_cannot_answer_are_told_with_their_reason_and_the_others_go_on(desk: Desk) -> None:
     weights = desk.settings.workspace / "adapters" / "tone" / "v1" / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-8])
-    arms = [*all_arms(Parts(zero_shot="support@1")), Arm("prompt+adapter2", "prompt+adapter", AgentSpec("tone@1", "gone@1"))]
+    arms = [
+        *all_arms(Parts(zero_shot="support@1"), {}),
+        Arm("prompt+adapter2", "prompt+adapter", AgentSpec("tone@1", "gone@1")),
+    ]
     arms += [Arm("other", "zero-shot", AgentSpec("", "gone@1")), Arm("broken", "adapter", AgentSpec("tone@1"))]
     heard = Ear()
     asked = await ask(arms, ITEMS[:2], (1,), desk, heard)

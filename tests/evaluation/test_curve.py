@@ -185,9 +185,9 @@ def test_the_best_prompt_is_a_prompt_alone_under_which_references_cost_least() -
         Measured(REFERENCE_COST, "nats", "lower", ("a",), costs, (4.0,)),
         Measured("facts", "share", "higher", ("a",), {}),
     ]
-    found = best_prompt(measured, all_arms(Parts()))
+    found = best_prompt(measured, all_arms(Parts(), {}))
     assert found == Opponent("few-shot", {REFERENCE_COST: Scores(better="lower", sums={"a": (8.0, 4.0)})})
-    assert best_prompt(measured[1:], all_arms(Parts())) is None
+    assert best_prompt(measured[1:], all_arms(Parts(), {})) is None
     assert best_prompt(measured, []) is None
 
 

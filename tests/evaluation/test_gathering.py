@@ -12,8 +12,9 @@ import yaml
 
 from bot.desk import Desk
 from bot.errors import DataError, NotFound
-from bot.evaluation.gathering import FEWEST, gather
+from bot.evaluation.gathering import gather
 from bot.evaluation.options import Options, read_options
+from bot.evaluation.statistics import FEWEST
 from bot.runs.progress import Quiet
 from bot.training.split import is_held_out
 from tests.evaluation.conftest import HELD_OUT, change_card, row, write_rows
@@ -49,6 +50,18 @@ async def test_a_scenarios_own_name_is_its_domain(desk: Desk) -> None:
         await gathered(desk, scenario="return")
     with pytest.raises(DataError, match="'first-question' has no adapter"):
         await gathered(desk, scenario="first-question")
+
+
+async def test_all_arms_draw_their_tokens_alike(desk: Desk, domain: Path) -> None:
+    prompt = domain.parents[1] / "prompts" / "longer" / "v1.yaml"
+    prompt.parent.mkdir()
+    values = yaml.safe_load((domain.parents[1] / "prompts" / "support" / "v1.yaml").read_text())
+    own = {"temperature": 0.7, "max_tokens": values["decoding"]["max_tokens"] + 30}
+    prompt.write_text(yaml.safe_dump({**values, "decoding": own}))
+    found = await gathered(desk, prompt=["zero-shot=longer@1"])
+    assert found.parts.adapter_prompt == "support@1"
+    wanted = {**values["decoding"], "max_tokens": own["max_tokens"]}
+    assert all(arm.decoding == wanted for arm in found.arms)
 
 
 async def test_a_prompt_is_named_by_its_technique(desk: Desk, steps: str) -> None:

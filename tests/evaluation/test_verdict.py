@@ -42,7 +42,7 @@ def cost(name: str) -> Cost:
     return Cost(
         arm=name, first_token_ms=80, tokens_per_second=120, prompt_tokens=150 if prompt else 20, reply_tokens=30,
         training_seconds=240 if adapters else 0, adapter_bytes=2_000_000 if adapters else 0,
-        transcripts=151 if adapters else 0, money_once=12.5, money_per_thousand=0.4,
+        transcripts=151 if adapters else 0, currency="USD", money_once=12.5, money_per_thousand=0.4,
     )  # fmt: skip
 
 

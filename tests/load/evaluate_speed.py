@@ -33,6 +33,7 @@ from bot.engine.local.encode import encode, encode_reply
 from bot.engine.local.model import load_base, load_tokenizer
 from bot.evaluation.arms import Arm, Parts, all_arms
 from bot.evaluation.asking import Asked, ask
+from bot.evaluation.domain import common_decoding
 from bot.evaluation.items import Item
 from bot.evaluation.rooms import exact
 from bot.knowledge.store import MemoryStore
@@ -181,8 +182,8 @@ def numbers(asked: Asked) -> list[object]:
 
 
 async def measure(root: Path, recipe: Path, made: Parts, turns: int, sample: int, rounds: int) -> list[Row]:
-    arms, runs, seconds = all_arms(made), [], []
     desk = open_desk(root)
+    arms, runs, seconds = all_arms(made, common_decoding(made, desk.prompts)), [], []
     items = await held_out(recipe, desk, turns)
     await desk.close()
     for _ in range(2):

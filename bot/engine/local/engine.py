@@ -78,9 +78,11 @@ class LocalEngine:
 
     async def load(self) -> str:
         model = await asyncio.to_thread(self._loaded)
+        import torch
+
         dtype = str(model.dtype).removeprefix("torch.")
-        where = "GPU" if model.device.type == "cuda" else "CPU"
-        return f"{self._base.name} on the {where} in {dtype} ({model.dtype_reason}), {model.context:,} tokens of context"
+        where = "the GPU" if model.device.type == "cuda" else f"{torch.get_num_threads()} threads of the CPU"
+        return f"{self._base.name} on {where} in {dtype} ({model.dtype_reason}), {model.context:,} tokens of context"
 
     async def stream(
         self, messages: Sequence[Message], mix: Mix, sampling: Sampling, seed: int
