@@ -12,12 +12,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import os
-import platform
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 from bot.bench.rows import Row, at_most
@@ -33,6 +29,7 @@ from bot.runs.progress import Progress, Quiet, progress_on_stderr
 from bot.settings import load
 from bot.training.prepared import Plan, plan, prepare
 from bot.training.subset import bare_losses
+from tests.load.keeping import circumstances, keep
 
 ROOT = Path(__file__).parents[2]
 SIZES, DRAWS, MOST = [10, 25, 50, 100, 150], 3, 45.0
@@ -65,20 +62,6 @@ def row_of(curve: Curve, minutes: float, costs: dict[str, float], prompt_minutes
     )  # fmt: skip
 
 
-def keep(out: Path, row: Row, load_before: float) -> None:
-    """Write the row among the file's others."""
-    told = {
-        "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": "python -m tests.load.evaluate_curve",
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
-        "load_before": load_before,
-    }
-    others = [other for other in read_json(out)["rows"] if other["id"] != row.id] if out.exists() else []
-    rows = sorted([*others, row.as_dict() | {"measured": told}], key=lambda other: str(other["id"]))
-    write_atomic(out, json.dumps(told | {"rows": rows}, indent=1, ensure_ascii=False) + "\n")
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
@@ -88,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--draws", type=int, default=DRAWS)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     options = parser.parse_args(arguments)
-    load_before, started = os.getloadavg()[0], time.perf_counter()
+    measured, started = circumstances("python -m tests.load.evaluate_curve"), time.perf_counter()
     spent = options.keep / "spent.json"
     before = read_json(spent)["seconds"] if spent.exists() else 0.0
     desk = Desk(load(workspace=options.recipe.resolve().parents[2], dtype="float32"))
@@ -102,9 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             seconds = before + time.perf_counter() - started
             write_atomic(spent, json.dumps({"seconds": seconds}) + "\n")
     row = row_of(curve, seconds / 60, costs, prompt_minutes)
-    keep(options.out, row, load_before)
+    keep(options.out, [row], measured)
     write_atomic(options.out.with_name("curve.json"), curve.model_dump_json(indent=1) + "\n")
-    print(f"{row.id}  {row.measure}: {row.value} {row.unit} (target {row.target})")
 
 
 if __name__ == "__main__":

@@ -17,14 +17,11 @@ import asyncio
 import csv
 import json
 import os
-import platform
 import random
 import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
 from itertools import zip_longest
 from pathlib import Path
 
@@ -48,6 +45,7 @@ from bot.training.train import train
 from bot.training.version import publish
 from bot.types import Adapter, Mix
 from tests.load.classify import Teller, table
+from tests.load.keeping import circumstances, keep
 
 TASK = "intent"
 SIZES = (231, 770, 2310, 9000)
@@ -219,13 +217,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--limit", type=int, default=0)
     options = parser.parse_args()
-    told = {
-        "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": "python -m tests.load.evaluate_labels" + (f" --limit {options.limit}" if options.limit else ""),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "versions": {name: version(name) for name in ("torch", "transformers", "peft", "scikit-learn")},
-        "load_before": os.getloadavg()[0],
-    }
+    measured = circumstances("python -m tests.load.evaluate_labels" + (f" --limit {options.limit}" if options.limit else ""))
     with tempfile.TemporaryDirectory() as folder:
         training = read_labelled(table(options.data, "train", Path(folder) / "train"), TASK).rows
         test = list(read_labelled(table(options.data, "test", Path(folder) / "test"), TASK).rows)
@@ -233,12 +225,7 @@ def main() -> None:
             test = random.Random(1).sample(test, options.limit)
         bench = Bench(Path(folder), training, test)
         rows = measure(bench, SIZES[:1] if options.limit else SIZES, Teller())
-    before = json.loads(options.out.read_text())["rows"] if options.out.exists() else []
-    kept = [row for row in before if row["id"] != "E5"]
-    report = told | {"rows": [*kept, *(row.as_dict() | {"measured": told} for row in rows)]}
-    made = options.out.with_name(f".new-{options.out.name}")
-    made.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
-    made.replace(options.out)
+    keep(options.out, rows, measured)
 
 
 if __name__ == "__main__":

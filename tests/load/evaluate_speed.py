@@ -12,15 +12,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
-import platform
 import shutil
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +39,7 @@ from bot.training.split import split
 from bot.training.train import train
 from bot.training.transcripts import read_transcripts
 from bot.types import Turn
+from tests.load.keeping import circumstances, keep
 
 DEMO = Path(__file__).parents[2]
 SAMPLE = ("base", "few-shot", "adapter", "zero-shot+knowledge", "prompt+adapter+knowledge", "soft-prompt+knowledge")
@@ -219,27 +216,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=2)
     options = parser.parse_args()
-    told = {
-        "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": f"python -m tests.load.evaluate_speed --turns {options.turns} --sample {options.sample}"
-        f" --rounds {options.rounds} --epochs {options.epochs}",
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
-        "load_before": os.getloadavg()[0],
-    }
+    measured = circumstances(
+        f"python -m tests.load.evaluate_speed --turns {options.turns} --sample {options.sample}"
+        f" --rounds {options.rounds} --epochs {options.epochs}"
+    )
     with tempfile.TemporaryDirectory() as folder:
         recipe = workspace(Path(folder) / "demo")
         desk = open_desk(recipe.parents[2])
         made = parts(recipe, desk, options.epochs)
         rows = asyncio.run(measure(recipe.parents[2], recipe, made, options.turns, options.sample, options.rounds))
-    before = json.loads(options.out.read_text())["rows"] if options.out.exists() else []
-    kept = [row for row in before if row["id"] not in ("E1", "E2")]
-    whole = told | {"rows": [*(row.as_dict() | {"measured": told} for row in rows), *kept]}
-    made_file = options.out.with_name(f".new-{options.out.name}")
-    made_file.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
-    made_file.replace(options.out)
-    for row in rows:
-        print(f"{row.id}  {row.measure}: {row.value} {row.unit} (target {row.target})", flush=True)
+    keep(options.out, rows, measured)
 
 
 if __name__ == "__main__":

@@ -15,15 +15,11 @@ import argparse
 import asyncio
 import dataclasses
 import json
-import os
-import platform
 import random
 import re
 import shutil
 import tempfile
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from unittest import mock
 
@@ -39,7 +35,6 @@ from bot.evaluation.measured import FACTS_RIGHT, FACTS_WRONG, REFERENCE_COST, SI
 from bot.evaluation.measures.measure_all import measure_all
 from bot.evaluation.rooms import exact
 from bot.evaluation.statistics import compare
-from bot.files import write_atomic
 from bot.runs.progress import Quiet
 from bot.settings import load
 from bot.training.recipe import read_recipe
@@ -48,6 +43,7 @@ from bot.training.train import train
 from bot.training.transcripts import read_transcripts
 from bot.types import AgentSpec
 from tests.conftest import ROOT
+from tests.load.keeping import circumstances, keep
 
 RESEEDS, LEAST = 20, 19
 HELD_OUT = 0.5
@@ -177,6 +173,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     out = parser.parse_args().out
+    measured = circumstances("python -m tests.load.evaluate_truths")
     with tempfile.TemporaryDirectory() as work:
         root = workspace(Path(work))
         for name in ("returns", "shuffled"):
@@ -185,18 +182,7 @@ def main() -> None:
                     root / "adapters" / name / "recipe.yaml", Desk(load(workspace=root)), [f"held_out={HELD_OUT}"], Quiet()
                 )
         rows = asyncio.run(measure(root))
-    made = {
-        "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": "python -m tests.load.evaluate_truths",
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
-    }
-    report = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {**made, "rows": []}
-    kept = [row for row in report["rows"] if row["id"] != "E3"]
-    report["rows"] = sorted([*kept, *(row.as_dict() | {"run": made} for row in rows)], key=lambda row: row["id"])
-    write_atomic(out, json.dumps(report, ensure_ascii=False, indent=1) + "\n")
-    for row in rows:
-        print(row.measure, row.value, row.holds, row.detail)
+    keep(out, rows, measured)
 
 
 if __name__ == "__main__":

@@ -14,16 +14,13 @@ import argparse
 import gzip
 import hashlib
 import json
-import os
-import platform
 import tempfile
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 from bot.bench.rows import Row
 from tests.load import train_faults, train_gain, train_gates, train_speed
+from tests.load.keeping import circumstances, keep
 from tests.load.train_common import Bench
 
 PARTS: dict[str, Callable[[Bench], Sequence[Row]]] = {
@@ -49,16 +46,6 @@ def conversations(source: Path, out: Path) -> None:
     out.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def head(part: str) -> dict[str, object]:
-    return {
-        "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": f"python -m tests.load.train --only {part}",
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-        "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
-        "load_before": os.getloadavg()[0],
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
@@ -69,16 +56,8 @@ def main() -> None:
         chats = Path(folder) / "chats.jsonl"
         conversations(options.data / "cucom_ecommerce.jsonl.gz", chats)
         for part in options.only:
-            before = json.loads(options.out.read_text())["rows"] if options.out.exists() else []
-            told = head(part)
-            rows = [row.as_dict() | {"measured": told} for row in PARTS[part](Bench(Path(folder), chats))]
-            kept = [row for row in before if row["id"] != part]
-            report = told | {"rows": sorted([*kept, *rows], key=lambda row: row["id"])}
-            made = options.out.with_name(f".new-{options.out.name}")
-            made.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
-            made.replace(options.out)
-            for row in rows:
-                print(f"{row['id']}  {row['measure']}: {row['value']} {row['unit']} (target {row['target']})", flush=True)
+            measured = circumstances(f"python -m tests.load.train --only {part}")
+            keep(options.out, PARTS[part](Bench(Path(folder), chats)), measured)
 
 
 if __name__ == "__main__":
