@@ -119,9 +119,11 @@ def _make(options: Options, prices: Prices, desk: Rooms, folder: RunFolder, log:
 
 def _asked(gathered: Gathered, seeds: Sequence[int], desk: Rooms, kept: Path, log: RunLog) -> tuple[Kept, Kept, Kept]:
     """What arms said to the turns and to the same questions put otherwise, and what the general set costs them."""
-    arms = gathered.arms
+    turns = ask_once("turns", gathered.arms, gathered.items, seeds, desk, kept, log)
+    failed = {failure.arm for failure in turns.asked.failures}
+    arms = [arm for arm in gathered.arms if arm.name not in failed]
     return (
-        ask_once("turns", arms, gathered.items, seeds, desk, kept, log),
+        turns,
         ask_once("further", arms, further_items(gathered.items), seeds[:1], desk, kept, log),
         ask_once("general", bare_arms(arms), general_items(), seeds[:1], desk, kept, log),
     )

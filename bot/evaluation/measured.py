@@ -21,6 +21,8 @@ FAIRNESS_GAP = "fairness gap"
 
 SHARE = "share"
 """Unit of what lies between 0 and 1, shown as per cent."""
+COUNT = "a reply"
+"""Unit of what is counted in a reply, from 0."""
 
 MATTERS = {
     FACTS_RIGHT: 0.05,

@@ -20,7 +20,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from bot.evaluation.measured import MATTERS, SHARE, Measured
+from bot.evaluation.measured import COUNT, MATTERS, SHARE, Measured
 from bot.evaluation.results import Comparison, Figure, MeasureResult, Verdict
 from bot.training.bootstrap import CONFIDENCE, Array, deviations, ratio_means, standard_errors
 
@@ -97,7 +97,8 @@ class _Sample:
         if count < FEWEST:
             return None, None
         if self.measured.unit != SHARE:
-            return mean - reach, mean + reach
+            low = mean - reach
+            return max(0.0, low) if self.measured.unit == COUNT else low, mean + reach
         # None of n conversations says only that fewer than about 3 in n do (the rule of three).
         unseen = 1 - (1 - CONFIDENCE) ** (1 / count) if reach <= _ROUNDING else 0.0
         return max(0.0, mean - max(reach, unseen)), min(1.0, mean + max(reach, unseen))

@@ -58,6 +58,10 @@ def test_a_report_lies_in_its_runs_folder(desk: Desk, doubles: Doubles) -> None:
     assert report.advice.arm == "base"
     assert Report.model_validate_json((folder / "report.json").read_text()) == report
     assert run.run.inputs == report.inputs
+    assert doubles.asked.count("soft-prompt") == 1, "what cannot answer is not asked further"
+    failed = [arm.name for arm in report.arms if arm.failure]
+    assert failed == ["soft-prompt", "soft-prompt+knowledge"]
+    assert not {figure.arm for measure in report.measures for figure in measure.figures} & set(failed)
     assert [(arm.name, bool(arm.failure)) for arm in report.arms] == [
         ("base", False), ("soft-prompt", True), ("soft-prompt+knowledge", True),
     ]  # fmt: skip

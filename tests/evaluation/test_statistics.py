@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.evaluation.choice import between
-from bot.evaluation.measured import FACTS_RIGHT, REFERENCE_COST, SHARE, Better, Measured
+from bot.evaluation.measured import COUNT, FACTS_RIGHT, REFERENCE_COST, SHARE, Better, Measured
 from bot.evaluation.statistics import FEWEST, compare
 from bot.evaluation.words import figure_of
 
@@ -156,6 +156,8 @@ def test_a_share_stays_one_and_no_exception_in_thirty_is_no_proof() -> None:
     assert figures["none"].low == 0.0
     assert figures["none"].high == pytest.approx(1 - 0.05 ** (1 / 30))
     assert figures["one"].low == 0.0
+    counted = compare([measured({"one": (9.0,) + (0.0,) * 29}, names, unit=COUNT)], "")[0].figures[0]
+    assert (counted.low, counted.mean) == (0.0, pytest.approx(0.3))
 
 
 def test_the_same_seed_gives_the_same_numbers() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from bot.evaluation.items import Item
-from bot.evaluation.measured import FACTS_RIGHT, FACTS_WRONG, SHARE, Measured
+from bot.evaluation.measured import COUNT, FACTS_RIGHT, FACTS_WRONG, SHARE, Measured
 from bot.evaluation.measures.figures import figures
 from bot.evaluation.measures.per_item import ByArm, conversations, per_item
 from bot.evaluation.measures.terms import Step, names, steps, takes
@@ -70,7 +70,7 @@ def facts_wrong(replies: ByArm, items: Sequence[Item], known: Mapping[str, Seque
 
     return Measured(
         FACTS_WRONG,
-        "a reply",
+        COUNT,
         "lower",
         conversations(items),
         per_item(replies, items, count),

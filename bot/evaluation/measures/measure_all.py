@@ -72,6 +72,6 @@ async def measure_all(
     took(chrf(replies, items))
     took(await rules(replies, items, arms, rooms.prompts, meanings))
     took(await consistency.consistency(together, items, meanings))
-    took(forgetting(arms, general.costs))
+    took(forgetting([arm for arm in arms if arm.name in replies], general.costs))
     took(*await fairness.fairness(together, items, meanings))
     return found
