@@ -3,6 +3,8 @@
 #   make lint       ruff and mypy             make browser  the pages in headless Chromium
 #   make bench      the engine's correctness at length, and its speed beside others
 #   make bench-train DATA=FOLDER   training: speed, resuming, what is gained, what is refused
+#   make gate       the demo's replies against those of .ci/returns.json
+#   make proof      prompt, adapter, or both, on the demo: docs/proof and README's table (under an hour)
 #   make faults     saving and publishing under kill -9, full disks and many writers, at length (FAULTS=500)
 #   make starter DATA=FOLDER   train the embedded base model (hours; resumes by itself)
 # TORCH_INDEX=URL picks where torch comes from, such as PyTorch's CPU index (see README).
@@ -12,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: serve test lint format browser bench bench-train faults starter lock clean
+.PHONY: serve test lint format browser bench bench-train gate proof faults starter lock clean
 
 serve: $(VENV)/.ready
 	$(BIN)/bot serve $(ARGS)
@@ -37,7 +39,18 @@ browser: $(VENV)/.ready-dev
 bench: $(VENV)/.ready-dev
 	SCHEDULES=125 $(BIN)/pytest tests/engine/test_batch.py
 	$(BIN)/bot bench serve --out tests/load/results/serve.json $(ARGS)
-	$(BIN)/python tests/load/readme.py
+	$(BIN)/python -m tests.load.readme
+
+# What the demo's two main set-ups say to a dozen held-out turns, against a report that was good. After a change that is
+# meant to change replies: make gate GATE="--out FOLDER", and its report.json is the new one.
+GATE ?= --against .ci/returns.json --max-drop facts-right=0.1 --max-drop similarity=0.05 --max-drop reference-cost=0.1
+
+gate: $(VENV)/.ready
+	$(BIN)/bot evaluate --scenario returns --arms zero-shot+knowledge,prompt+adapter+knowledge --seeds 1 --limit 12 $(GATE)
+
+proof: $(VENV)/.ready-dev
+	$(BIN)/bot evaluate --scenario returns --curve --out docs/proof $(ARGS)
+	$(BIN)/python -m tests.load.readme
 
 faults: $(VENV)/.ready-dev
 	FAULTS=$(or $(FAULTS),500) $(BIN)/pytest tests/faults $(ARGS)
