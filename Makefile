@@ -41,12 +41,12 @@ bench: $(VENV)/.ready-dev
 	$(BIN)/bot bench serve --out tests/load/results/serve.json $(ARGS)
 	$(BIN)/python -m tests.load.readme
 
-# What the demo's two main set-ups say to a dozen held-out turns, against a report that was good. After a change that is
+# What the demo's two main set-ups say to sixteen held-out turns, against a report that was good. After a change that is
 # meant to change replies: make gate GATE="--out FOLDER", and its report.json is the new one.
 GATE ?= --against .ci/returns.json --max-drop facts-right=0.1 --max-drop similarity=0.05 --max-drop reference-cost=0.1
 
 gate: $(VENV)/.ready
-	$(BIN)/bot evaluate --scenario returns --arms zero-shot+knowledge,prompt+adapter+knowledge --seeds 1 --limit 12 $(GATE)
+	$(BIN)/bot evaluate --scenario returns --arms zero-shot+knowledge,prompt+adapter+knowledge --seeds 1 --limit 16 --no-labels $(GATE)
 
 proof: $(VENV)/.ready-dev
 	$(BIN)/bot evaluate --scenario returns --curve --out docs/proof $(ARGS)

@@ -66,6 +66,7 @@ def evaluate(
     data: Annotated[Path | None, typer.Option(help="A folder with held-out transcripts of your own.")] = None,
     limit: Annotated[int, typer.Option(min=0, help="The most turns; 0 takes all.")] = 0,
     curve: Annotated[bool, typer.Option("--curve", help="Make the learning curve too.")] = False,
+    labels: Annotated[bool, typer.Option(help="Labels of messages and hand-off, too.")] = True,
     adapter: Annotated[str, typer.Option(help="Another version than the newest: returns@1")] = "",
     prompt: Annotated[list[str] | None, typer.Option(help="Another one of a technique: few-shot=support@3")] = None,
     prices: Annotated[Path | None, typer.Option(help="A price file.")] = None,
@@ -89,7 +90,7 @@ def evaluate(
     patterns = [part for text in arms or [] for part in text.split(",") if part]
     options = make_options(
         scenario=scenario, arms=patterns, seeds=seeds, data=str(data.resolve()) if data else "", limit=limit, curve=curve,
-        adapter=adapter, prompt=prompt or [], prices=str(prices.resolve()) if prices else "",
+        labels=labels, adapter=adapter, prompt=prompt or [], prices=str(prices.resolve()) if prices else "",
     )  # fmt: skip
     if resume and options != make_options(scenario=scenario):
         raise typer.BadParameter("--resume goes on as the run began.")

@@ -1,14 +1,12 @@
-"""A report's rows as the table that README shows.
+"""A report's rows as the table that README shows, and the places there that measurements fill.
 
-Contract: `put_table(text, report)` replaces what stands between the two marks; a test holds that README's table is the
-report's.
+Contract: `put(text, name, filling)` replaces what stands between the two marks of that name; tests hold that README shows
+what the reports say.
 """
 
 from __future__ import annotations
 
 from typing import Any
-
-BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
 
 def table(report: dict[str, Any]) -> str:
@@ -19,14 +17,16 @@ def table(report: dict[str, Any]) -> str:
         mark = {True: "holds", False: "**missed**", None: ""}[row["holds"]]
         lines.append(f"| {row['id']} | {row['measure']} | {value} | {row['target'] or ''} | {mark} |")
     versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
-    told = f"{report['made'][:10]}, {report['machine']}; {report['dtype']} throughout; {versions}; `{report['command']}`."
+    dtype = f"{report['dtype']} throughout; " if "dtype" in report else ""
+    told = f"{report['made'][:10]}, {report['machine']}; {dtype}{versions}; `{report['command']}`."
     return "\n".join([*lines, "", told])
 
 
-def put_table(text: str, report: dict[str, Any]) -> str:
-    """`text` with the report's table between the marks. Raises ValueError where they are not both there."""
-    if not 0 <= text.find(BEGIN) < text.find(END):
-        raise ValueError(f"The text has no {BEGIN} with {END} after it: put both back.")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table(report)}\n{END}{after}"
+def put(text: str, name: str, filling: str) -> str:
+    """`text` with the filling between the marks. Raises ValueError where they are not both there."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    if not 0 <= text.find(begin) < text.find(end):
+        raise ValueError(f"The text has no {begin} with {end} after it: put both back.")
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n{filling}\n{end}{after}"

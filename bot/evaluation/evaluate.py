@@ -88,8 +88,8 @@ def _make(options: Options, prices: Prices, desk: Rooms, folder: RunFolder, log:
     answering = [arm.name for arm in arms if arm.name not in {failure.arm for failure in asked.failures}]
     measures = compare(measured, REFERENCE if REFERENCE in answering else answering[0] if answering else "")
     paid = costs(asked.replies, arms, desk.adapters, desk.prompts, prices, turns.seconds)
-    labels = wait_for(lambda: label_tasks(gathered.domain, desk, log))
-    hand_off = wait_for(lambda: hand_off_task(gathered.domain, desk, log))
+    labels = wait_for(lambda: label_tasks(gathered.domain, desk, log)) if options.labels else ()
+    hand_off = wait_for(lambda: hand_off_task(gathered.domain, desk, log)) if options.labels else None
     curve = _curve(gathered, measured, desk, folder.checkpoints, log) if options.curve else None
     results = _arm_results(arms, asked)
     advice = advise(results, measures, paid, curve)

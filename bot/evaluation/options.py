@@ -17,8 +17,8 @@ REPEATED = ("arms", "prompt")
 class Options(BaseModel):
     """`scenario` is a domain (the adapter that scenarios' agents carry) or a scenario's own name. `arms` are patterns, all
     where there are none; `seeds` is how many. `data` is a folder with a held-out set of one's own, `limit` the most turns
-    (0: all), `curve` whether the learning curve is made. `adapter` and `prompt` name what takes part instead of what is
-    found: "returns@1", "few-shot=support-examples@2". `prices` is a price file."""
+    (0: all), `curve` whether the learning curve is made, `labels` whether messages are labelled and handed over, too.
+    `adapter` and `prompt` name what takes part instead of what is found: "returns@1", "few-shot=support-examples@2". `prices` is a price file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -28,6 +28,7 @@ class Options(BaseModel):
     data: str = ""
     limit: int = Field(0, ge=0)
     curve: bool = False
+    labels: bool = True
     adapter: str = ""
     prompt: tuple[str, ...] = ()
     prices: str = ""
@@ -40,8 +41,8 @@ class Options(BaseModel):
         """The same as words of the command, behind its scenario."""
         found: list[str] = []
         for key, value in self._given():
-            if value is True:
-                found.append(f"--{key}")
+            if isinstance(value, bool):
+                found.append(f"--{key}" if value else f"--no-{key}")
             else:
                 found += [word for one in (value if key in REPEATED else [value]) for word in (f"--{key}", str(one))]
         return found

@@ -42,9 +42,9 @@ def advise(
     headline = _texts()["headline"]
     if not choice.arm:
         return Advice(arm="", headline=headline["forgetful" if choice.forgetful else "failed"], reasons=tuple(remarks))
-    conversations = max((len(set(measure.conversations)) for measure in measures), default=0)
     able = [arm for arm in arms if not arm.failure]
     deciding = ordered(measures)
+    conversations = max((len(set(measure.conversations)) for measure in deciding), default=0)
     verdicts = {found.verdict for measure in deciding for found in measure.comparisons}
     if len(able) > 1 and verdicts <= {"too few"}:
         said = headline["too few"].format(conversations=conversations, fewest=FEWEST)

@@ -133,8 +133,8 @@ async def test_the_newest_version_that_may_serve_takes_part(desk: Desk, domain: 
 
 
 def test_options_go_through_a_runs_folder_and_a_command() -> None:
-    options = Options(scenario="returns", arms=("adapter", "*+knowledge"), seeds=3, curve=True, prompt=("few-shot=a@1",))
+    options = Options(scenario="returns", arms=("adapter", "*+knowledge"), seeds=3, labels=False, prompt=("few-shot=a@1",))
     assert read_options("returns", options.texts()) == options
-    words = ["--arms", "adapter", "--arms", "*+knowledge", "--seeds", "3", "--curve", "--prompt", "few-shot=a@1"]
+    words = ["--arms", "adapter", "--arms", "*+knowledge", "--seeds", "3", "--no-labels", "--prompt", "few-shot=a@1"]
     assert options.words() == words
     assert Options(scenario="returns").texts() == ()

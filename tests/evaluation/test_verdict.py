@@ -128,7 +128,8 @@ def test_consistency_parts_only_what_nothing_else_does() -> None:
 
 
 def test_too_few_conversations_advise_nothing_and_say_how_many_are_needed() -> None:
-    advice = verdict(measure(FACTS_RIGHT, {"base": 0.3, "zero-shot": 0.5}, conversations=6))
+    general = measure(FORGETTING, {"base": 0.0, "zero-shot": 0.0}, conversations=40)
+    advice = verdict(measure(FACTS_RIGHT, {"base": 0.3, "zero-shot": 0.5}, conversations=6), general)
     assert advice.arm == ""
     assert advice.headline == "Too few conversations to advise anything: 6 are held out, and at least 10 are needed."
     assert any("about 10 conversations would be needed; there are 6" in reason for reason in advice.reasons)
