@@ -53,8 +53,9 @@ def table(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
     from rich.table import Table
 
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for key in rows[0] if rows else ("nothing here yet",):
-        shown.add_column(key.replace("_", " "), overflow="fold")
+    for number, key in enumerate(rows[0] if rows else ("nothing here yet",)):
+        # What a row is about stays in one piece, so that it can be found and copied.
+        shown.add_column(key.replace("_", " "), overflow="fold", no_wrap=number == 0)
     for row in rows:
         shown.add_row(*(str(value) for value in row.values()))
     Console(markup=False, highlight=False).print(shown)
