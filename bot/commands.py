@@ -43,6 +43,10 @@ def put(text: str = "", end: str = "\n") -> None:
     print(text, end=end, flush=True)  # noqa: T201
 
 
+_IN_ONE_PIECE = 40
+"""Letters, which leave room for what is told beside them in a narrow terminal."""
+
+
 def table(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
     """Rows with the same keys, as a table or as JSON."""
     if as_json:
@@ -52,10 +56,12 @@ def table(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    # What a row is about stays in one piece, so that it can be found and copied; what is too long for that is folded.
+    names = [str(next(iter(row.values()))) for row in rows]
+    in_one_piece = all(len(name) <= _IN_ONE_PIECE for name in names)
     for number, key in enumerate(rows[0] if rows else ("nothing here yet",)):
-        # What a row is about stays in one piece, so that it can be found and copied.
-        shown.add_column(key.replace("_", " "), overflow="fold", no_wrap=number == 0)
+        shown.add_column(key.replace("_", " "), overflow="fold", no_wrap=number == 0 and in_one_piece)
     for row in rows:
         shown.add_row(*(str(value) for value in row.values()))
     Console(markup=False, highlight=False).print(shown)
