@@ -18,7 +18,8 @@ class Options(BaseModel):
     """`scenario` is a domain (the adapter that scenarios' agents carry) or a scenario's own name. `arms` are patterns, all
     where there are none; `seeds` is how many. `data` is a folder with a held-out set of one's own, `limit` the most turns
     (0: all), `curve` whether the learning curve is made, `labels` whether messages are labelled and handed over, too.
-    `adapter` and `prompt` name what takes part instead of what is found: "returns@1", "few-shot=support-examples@2". `prices` is a price file."""
+    `adapter` and `prompt` name what takes part instead of what is found: "returns@1", "few-shot=support-examples@2".
+    `prices` is a price file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
