@@ -69,7 +69,7 @@ class Feedback:
         """Turn → up or down, for those that have one."""
         with self._session() as session:
             found = select(FeedbackRecord.turn_id, FeedbackRecord.thumb).where(FeedbackRecord.turn_id.in_(turns))
-            return dict(session.execute(found).tuples().all())
+            return dict(session.execute(found).all())
 
     def queue(self, state: State | None, most: int) -> list[Entry]:
         """Turns whose thumb points down, the latest first, at most `most`; None stands for every state."""
@@ -87,7 +87,7 @@ class Feedback:
         """How many of the queue are in each state."""
         down = select(FeedbackRecord.state, func.count()).where(FeedbackRecord.thumb == "down")
         with self._session() as session:
-            found = dict(session.execute(down.group_by(FeedbackRecord.state)).tuples().all())
+            found = dict(session.execute(down.group_by(FeedbackRecord.state)).all())
         return {state: found.get(state, 0) for state in STATES}
 
     def entry(self, turn: int) -> Entry:

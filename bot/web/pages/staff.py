@@ -1,4 +1,4 @@
-"""The staff's page: Console and Compare for operators, Prompts and Proof for leads, Adapters and Workshop
+"""The staff's page: Console and Compare for operators, Prompts, Feedback and Proof for leads, Adapters and Workshop
 for engineers.
 
 Builds the tabs and fills them on load; a tab's handlers are its own.
@@ -17,6 +17,7 @@ from bot.web.pages.adapters import Adapters
 from bot.web.pages.chat import Chats
 from bot.web.pages.compare import Compare
 from bot.web.pages.console import Console
+from bot.web.pages.feedback import FeedbackTab
 from bot.web.pages.handlers import QUIET, open_queue, spoken
 from bot.web.pages.html import escape
 from bot.web.pages.prompts import Prompts
@@ -41,6 +42,8 @@ class StaffPage:
                 self.compare = Compare(desk, chats)
             with gr.Tab("Prompts", id="prompts"):
                 self.prompts = Prompts(desk)
+            with gr.Tab(FeedbackTab.title, id="feedback") as feedback_tab:
+                self.feedback = FeedbackTab(desk)
             with gr.Tab("Adapters", id="adapters") as adapters_tab:
                 self.adapters = Adapters(desk)
             with gr.Tab(WorkshopTab.title, id="workshop") as workshop_tab:
@@ -53,6 +56,7 @@ class StaffPage:
         ):
             for setup in setups:
                 tab.select(self._refresher(setup), setup.controls, setup.filled, **QUIET)
+        feedback_tab.select(**self.feedback.looking)
         adapters_tab.select(self.adapters.load, None, self.adapters.filled, **QUIET)
         chosen = [self.workshop.recipe, self.workshop.run]
         workshop_tab.select(self.workshop.load, chosen, self.workshop.filled, **QUIET)
