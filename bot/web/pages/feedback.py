@@ -38,6 +38,7 @@ MOST = 100
 """Entries that the list shows."""
 LIKENESS = 0.75
 """A likeness of sentence embeddings at which a reply says the same, usually."""
+KEPT = "Personal data is replaced before anything is saved. Names of people are not recognised: take them out."
 NOBODY = "the desk"
 """Who did it, where nobody has to sign in."""
 
@@ -61,13 +62,13 @@ class FeedbackTab:
             with gr.Column(scale=5, min_width=320, elem_classes="panel"):
                 self._looked_at()
             with gr.Column(scale=5, min_width=320, elem_classes="panel"):
-                self.notice = gr.HTML("", padding=False, elem_classes="slot", elem_id="feedback-notice")
                 with gr.Column(visible=False, elem_classes="panel", elem_id="feedback-form") as self.form:
                     self._form()
+                self.notice = gr.HTML("", padding=False, elem_classes="slot", elem_id="feedback-notice")
         self._listen()
 
     def _queue(self) -> None:
-        gr.HTML('<h2 class="panel-title">Replies that customers turned down</h2>', padding=False)
+        gr.HTML('<h2 class="panel-title">Turned down by customers</h2>', padding=False)
         self.state = gr.Radio(_choices({}), value="open", label="State", show_label=False, elem_id="feedback-state")
         self.entries = gr.Radio([], label="Newest first", visible=False, elem_id="feedback-entries", elem_classes="stacked")
         self.none = gr.HTML(NONE, padding=False, elem_classes="slot")
@@ -82,6 +83,7 @@ class FeedbackTab:
         gr.HTML('<h2 class="panel-title">What should have been said</h2>', padding=False)
         self.customer = gr.Textbox(label="Customer", lines=2, max_lines=8, elem_id="feedback-customer")
         self.agent = gr.Textbox(label="Reply, corrected", lines=4, max_lines=14, elem_id="feedback-agent")
+        gr.HTML(f'<p class="description">{KEPT}</p>', padding=False)
         self.replaced = gr.HTML("", padding=False, elem_classes="slot", elem_id="feedback-replaced")
         self.prompt = gr.Dropdown([], label="For the prompt", elem_id="feedback-prompt")
         with gr.Tabs():

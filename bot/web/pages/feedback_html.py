@@ -33,7 +33,7 @@ def entry_html(entry: Entry) -> str:
     parts = [
         _state(entry.feedback),
         _reason(entry.feedback),
-        *(_exchange(earlier) for earlier in entry.earlier),
+        _earlier(entry.earlier),
         _exchange(turn),
         f'<div class="foot">{state_chip(state_of(turn.adapters, turn.prompt))} {chips(_made_with(turn))}</div>',
         sources(turn.passages),
@@ -55,6 +55,15 @@ def _reason(feedback: FeedbackRecord) -> str:
     said = f"<b>{escape(feedback.reason or 'No reason given')}</b>"
     comment = f"<br>“{lines(feedback.comment)}”" if feedback.comment else ""
     return f'<p class="turned-down-reason">{said}{comment}</p>'
+
+
+def _earlier(turns: Sequence[TurnRecord]) -> str:
+    """Folded: an entry is about its own turn."""
+    if not turns:
+        return ""
+    said = "".join(map(_exchange, turns))
+    count = f'<span class="count">{len(turns)}</span>'
+    return f'<details class="section"><summary>Said before {count}</summary>{said}</details>'
 
 
 def _exchange(turn: TurnRecord) -> str:

@@ -51,7 +51,8 @@ class Thumbs:
 
     def listen(self, chat: gr.Chatbot, conversation: gr.State) -> None:
         shown = [self.turn, *self.filled, self.asks, self.reason, self.comment]
-        chat.like(self.thumb, [conversation], shown, **QUIET)
+        # A thumb pressed while another is being kept counts too.
+        chat.like(self.thumb, [conversation], shown, trigger_mode="multiple", **QUIET)
         given = [self.turn, self.reason, self.comment]
         gr.on([self.send_button.click, self.comment.submit], self.tell, given, self.filled, **QUIET)
         self.close.click(self.shut, None, [self.panel], **QUIET)
