@@ -167,4 +167,4 @@ async def test_without_an_entry_or_a_prompt_it_is_told(tab: FeedbackTab, turned_
     assert "No entry" in (await tab.example(LEAD, "open", {}, "support", "a", "b", "x"))[tab.notice]
     kept = (await opened(tab))[tab.opened]
     assert "no prompt is chosen" in (await tab.case(LEAD, "open", kept, "", "a", "b", "", 0.5, "", ""))[tab.notice]
-    assert "no prompt 'other'" in (await tab.example(LEAD, "open", kept, "other", "a", "b", "x"))[tab.notice]
+    assert "There is no prompt" in (await tab.example(LEAD, "open", kept, "other", "a", "b", "x"))[tab.notice]
