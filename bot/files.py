@@ -5,11 +5,13 @@ Pure file handling: knows nothing of what the files mean.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,17 @@ def write_atomic(path: Path, text: str) -> None:
 def write_new(path: Path, text: str) -> None:
     """Make `path`, which must not exist: of several writers exactly one wins, the rest get FileExistsError."""
     _write(path, text, os.link)
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """No other process or thread is in here with this folder: for a file that is read, changed and replaced."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def read_text(path: Path) -> str:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import sessionmaker
 
 from bot.errors import Conflict, JournalError, NotFound
 from bot.journal.database import open_database
+from bot.journal.feedback import Feedback
 from bot.journal.models import Conversation, Label, LabelMove, TurnRecord, Vote, now
 from bot.journal.people import People
 from bot.types import FinishReason, Message, Mix, Passage, Usage
@@ -55,6 +56,7 @@ class Journal:
         self._engine = open_database(url)
         self._session = sessionmaker(self._engine, expire_on_commit=False)
         self.people = People(self._session)
+        self.feedback = Feedback(self._session)
 
     @property
     def address(self) -> str:

@@ -74,6 +74,24 @@ class Vote(Base):
     who: Mapped[str] = mapped_column(String(64))
 
 
+class FeedbackRecord(Base):
+    """A customer's thumb on a turn, `up` or `down`, and what a lead made of one that points down. `reason` is one of those
+    that the page offers, `comment` the customer's own words."""
+
+    __tablename__ = "feedback"
+
+    turn_id: Mapped[int] = mapped_column(ForeignKey("turns.id"), primary_key=True)
+    at: Mapped[datetime.datetime] = mapped_column(default=now)
+    thumb: Mapped[str] = mapped_column(String(4))
+    reason: Mapped[str] = mapped_column(Text, default="")
+    comment: Mapped[str] = mapped_column(Text, default="")
+    state: Mapped[str] = mapped_column(String(16), default="open", index=True)
+    """`open`, `done` or `dismissed`."""
+    handled_by: Mapped[str] = mapped_column(String(64), default="")
+    handled_at: Mapped[datetime.datetime | None] = mapped_column(default=None)
+    became: Mapped[str] = mapped_column(Text, default="")
+
+
 class Label(Base):
     """Where a label points now. `name` is the prompt's."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bot.errors import DataError, PromptError, faults
-from bot.files import read_yaml
+from bot.files import parse_yaml, read_text
 from bot.limits import MAX_MESSAGE
 from bot.prompts.assertions import Assertion
 from bot.types import Message
@@ -72,8 +72,17 @@ def read_cases(folder: Path) -> Cases:
     if not path.exists():
         return Cases()
     try:
-        return Cases.model_validate(read_yaml(path))
+        text = read_text(path)
+    except DataError as error:
+        raise PromptError(error.what, error.hint) from None
+    return parse_cases(text, str(path))
+
+
+def parse_cases(text: str, where: str) -> Cases:
+    """The cases in a YAML text; `where` names it. Raises PromptError naming every fault."""
+    try:
+        return Cases.model_validate(parse_yaml(text, where))
     except ValidationError as error:
-        raise PromptError(f"{path} is not valid: {faults(error)}.", "prompts/README.md explains the format.") from None
+        raise PromptError(f"{where} is not valid: {faults(error)}.", "prompts/README.md explains the format.") from None
     except DataError as error:
         raise PromptError(error.what, error.hint) from None

@@ -185,6 +185,11 @@ def filled(text: str, values: Mapping[str, str]) -> str:
     return _BRACE.sub(lambda match: match[0][0] if match[1] is None else values[match[1]], text)
 
 
+def literal(text: str) -> str:
+    """A template text that `filled` turns into `text`, whatever braces that holds."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
 def parse_prompt(text: str, where: str = "The prompt") -> Prompt:
     """The prompt in a YAML text. Raises PromptError that names every fault and its place."""
     if len(text) > MAX_FILE:
@@ -222,7 +227,9 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+    # Line breaks other than \n would be read back as \n, unless they are escaped.
+    style = '"' if re.search("[\x85\u2028\u2029]", text) else "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 _Dumper.add_representer(str, _represent_text)
@@ -230,5 +237,9 @@ _Dumper.add_representer(str, _represent_text)
 
 def dump_prompt(prompt: Prompt) -> str:
     """The prompt as YAML that `parse_prompt` reads back to an equal one."""
-    data: dict[str, Any] = prompt.model_dump(exclude_none=True)
+    return dump_yaml(prompt.model_dump(exclude_none=True))
+
+
+def dump_yaml(data: Any) -> str:
+    """Plain data as the YAML that people read."""
     return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)

@@ -53,6 +53,9 @@ class Person:
         """As records name them."""
         return self.name or self.id
 
+    def may(self, role: Rank) -> bool:
+        return RANKS.index(self.role) >= RANKS.index(role)
+
 
 NOBODY = Person("", "anonymous")
 
@@ -127,7 +130,7 @@ def require(request: Any, role: Rank) -> Person:
 
 
 def check_role(person: Person, role: Rank) -> Person:
-    if RANKS.index(person.role) >= RANKS.index(role):
+    if person.may(role):
         return person
     if person.role == "anonymous":
         raise Unauthorized(

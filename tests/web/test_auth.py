@@ -31,8 +31,8 @@ ROUTES = {
 }  # fmt: skip
 """Our own routes; * stands for what a page's library puts below its path."""
 HANDLERS = {
-    "CustomerPage": "customer", "StaffPage": "operator", "Console": "operator", "Compare": "operator",
-    "Prompts": "lead", "Adapters": "engineer", "WorkshopTab": "engineer", "ProofTab": "lead",
+    "CustomerPage": "customer", "Thumbs": "customer", "StaffPage": "operator", "Console": "operator", "Compare": "operator",
+    "Prompts": "lead", "FeedbackTab": "lead", "Adapters": "engineer", "WorkshopTab": "engineer", "ProofTab": "lead",
 }  # fmt: skip
 """The least role of a page's handlers."""
 

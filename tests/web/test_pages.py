@@ -33,9 +33,9 @@ async def last(updates: Any) -> dict[Any, Any]:
     return found
 
 
-def contents(chat: list[dict[str, Any]]) -> str:
+def contents(chat: Any) -> str:
     """Everything in a chat's messages, also what stands in components."""
-    whole = [message["content"] for message in chat]
+    whole = [message["content"] for message in (chat["value"] if isinstance(chat, dict) else chat)]
     parts = [part for content in whole for part in (content if isinstance(content, list) else [content])]
     return "\n".join(part if isinstance(part, str) else str(getattr(part, "value", part)) for part in parts)
 

@@ -13,6 +13,7 @@ import pytest
 
 from bot.desk import Desk
 from bot.runs.folder import TRAINING, RunFolder, Runs
+from bot.web.pages.staff import StaffPage
 from bot.web.pages.workshop import WorkshopTab
 from tests.conftest import asked_by
 
@@ -127,7 +128,13 @@ async def test_what_cannot_be_started_is_told_and_start_is_free_again(
         assert "no run" in (await act(BROWSER, "returns-1", {}))[tab.notice]
 
 
-async def test_it_looks_by_itself_while_it_is_shown(tab: WorkshopTab) -> None:
-    for title, active in ((WorkshopTab.title, True), ("Console", False)):
-        timer = await tab.switched(BROWSER, SimpleNamespace(value=title))  # type: ignore[arg-type]
-        assert timer.active is active
+async def test_it_looks_by_itself_while_it_is_shown_to_who_may(desk: Desk) -> None:
+    with gr.Blocks():
+        page = StaffPage(desk)
+    for role, title, active in (
+        ("engineer", WorkshopTab.title, True),
+        ("engineer", "Console", False),
+        ("lead", WorkshopTab.title, False),
+    ):
+        timers = await page.switched(asked_by(role), SimpleNamespace(value=title))  # type: ignore[arg-type]
+        assert timers[page.workshop.timer].active is active

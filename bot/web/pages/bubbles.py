@@ -11,6 +11,8 @@ from bot.journal.models import TurnRecord
 from bot.web.pages.html import escape, figures, lines, reply_markdown, said, sources, state_chip, state_of
 
 Bubble = dict[str, Any]
+THUMBS = {"up": "Like", "down": "Dislike"}
+"""In Gradio's words."""
 WAITING = '<span class="waiting" role="status">Writing a reply …</span>'
 
 
@@ -46,6 +48,11 @@ def under_way(question: str, reply: str) -> list[Bubble]:
 def bubbles(turns: Sequence[TurnRecord], staff: bool = False) -> list[Bubble]:
     """Finished turns. Staff see under each reply which set-up gave it."""
     return [b for turn in turns for b in (user(turn.question), {"role": "assistant", "content": _reply(turn, staff)})]
+
+
+def thumbed(turns: Sequence[TurnRecord], thumbs: Sequence[str | None]) -> Bubble:
+    """An update of a customer's chat: finished turns, each with the thumb that it was given."""
+    return gr.update(value=bubbles(turns), feedback_value=[THUMBS.get(thumb or "") for thumb in thumbs])
 
 
 def _reply(turn: TurnRecord, staff: bool) -> list[Any]:

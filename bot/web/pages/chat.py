@@ -15,6 +15,7 @@ from contextlib import aclosing
 from bot.agent import Answer
 from bot.desk import Desk
 from bot.errors import BotError, Forbidden, NotFound
+from bot.journal.feedback import Thumb
 from bot.journal.models import TurnRecord
 from bot.limits import MAX_MESSAGES
 from bot.types import Message, Turn, content_hash
@@ -69,6 +70,16 @@ class Chats:
             return await self.turns(person, conversation)
         except BotError:
             return []
+
+    async def thumbs(self, turns: Sequence[TurnRecord]) -> list[str | None]:
+        """A customer's thumb on each turn: up, down or none."""
+        given = await asyncio.to_thread(self.desk.journal.feedback.thumbs, [turn.id for turn in turns])
+        return [given.get(turn.id) for turn in turns]
+
+    async def give(self, person: Person, turn: int, thumb: Thumb | None, reason: str = "", comment: str = "") -> None:
+        """Raises NotFound where the turn is not this person's."""
+        owner = self._owner(person)
+        await asyncio.to_thread(self.desk.journal.feedback.give, turn, owner, thumb, reason, comment)
 
     async def settled(self, person: Person, conversation: str) -> list[TurnRecord]:
         """The turns, after the one under way has ended: Stop and a refresh end it a moment later."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any
 
 import gradio as gr
@@ -15,14 +15,16 @@ import gradio as gr
 from bot.agent import Answer
 from bot.desk import Desk
 from bot.errors import BotError
+from bot.journal.models import TurnRecord
 from bot.limits import check_text
 from bot.prompts.scenarios import get_scenario, scenario_names
 from bot.types import Message, Turn
 from bot.web.auth import require
-from bot.web.pages.bubbles import bubbles, chatbot, under_way
+from bot.web.pages.bubbles import bubbles, chatbot, thumbed, under_way
 from bot.web.pages.chat import Chats, history
 from bot.web.pages.handlers import QUIET, in_words, open_queue, spoken, stop_first
 from bot.web.pages.html import escape, notice
+from bot.web.pages.thumbs import Thumbs
 
 OPENINGS = 4
 PERSON = "I would like to talk to a person."
@@ -42,6 +44,7 @@ class CustomerPage:
         with gr.Column(elem_id="customer"):
             self._header()
             self.chat = chatbot("Conversation", "100%", "customer-chat", GREETING)
+            self.thumbs = Thumbs(self.chats)
             self._openings()
             self.notice = gr.HTML("", elem_id="customer-notice", padding=False, elem_classes="slot")
             self._box()
@@ -80,7 +83,8 @@ class CustomerPage:
 
     def _listen(self) -> None:
         out = [
-            self.conversation, self.chat, self.openings, self.notice, self.box, self.send_button, self.stop_button
+            self.conversation, self.chat, *self.thumbs.filled, self.openings, self.notice, self.box, self.send_button,
+            self.stop_button,
         ]  # fmt: skip
         asked = {"outputs": out, "concurrency_id": "replies", **QUIET}
         runs = [
@@ -91,6 +95,7 @@ class CustomerPage:
         for button, handler in ((self.stop_button, self.stopped), (self.fresh, self.begin)):
             stop_first(button, runs)
             button.click(handler, [self.conversation], out, queue=False, **QUIET)
+        self.thumbs.listen(self.chat, self.conversation)
 
     @spoken
     async def load(self, request: gr.Request) -> Update:
@@ -103,7 +108,7 @@ class CustomerPage:
         return {
             self.title: _title(company),
             **dict(zip(self.opening_buttons, buttons, strict=True)),
-            **self._idle(conversation, bubbles(turns)),
+            **await self._idle(conversation, turns),
         }
 
     def _words(self) -> tuple[str, list[str]]:
@@ -139,11 +144,11 @@ class CustomerPage:
             turn = Turn((*history(turns), Message("user", text)), self.desk.settings.agent, conversation=conversation)
             async for reply in self.chats.ask(turn, Answer()):
                 yield {self.chat: [*shown, *under_way(text, reply)]}
-            yield self._idle(conversation, bubbles(await self.chats.turns(person, conversation)))
+            yield await self._idle(conversation, await self.chats.turns(person, conversation))
         except Exception as error:
             told = in_words(error)
             yield {
-                **self._idle(conversation, bubbles(await self.chats.shown(person, conversation))),
+                **await self._idle(conversation, await self.chats.shown(person, conversation)),
                 self.notice: notice(told, "bad"),
                 self.box: text,
             }
@@ -153,18 +158,19 @@ class CustomerPage:
         """What the journal kept of the reply that was stopped."""
         person = require(request, "customer")
         conversation = await self.chats.current(person, conversation)
-        return self._idle(conversation, bubbles(await self.chats.settled(person, conversation)))
+        return await self._idle(conversation, await self.chats.settled(person, conversation))
 
     @spoken
     async def begin(self, request: gr.Request, conversation: str) -> Update:
         person = require(request, "customer")
         await self.chats.settled(person, conversation)
-        return {**self._idle(await self.chats.begin(person), []), self.box: ""}
+        return {**await self._idle(await self.chats.begin(person), []), self.box: ""}
 
     def _busy(self, conversation: str, shown: list[dict[str, Any]]) -> Update:
         return {
             self.conversation: conversation,
             self.chat: shown,
+            **self.thumbs.away,
             self.openings: gr.update(visible=False),
             self.notice: "",
             self.box: "",
@@ -172,11 +178,11 @@ class CustomerPage:
             self.stop_button: gr.update(visible=True),
         }
 
-    def _idle(self, conversation: str, shown: list[dict[str, Any]]) -> Update:
+    async def _idle(self, conversation: str, turns: Sequence[TurnRecord]) -> Update:
         return {
             self.conversation: conversation,
-            self.chat: shown,
-            self.openings: gr.update(visible=not shown),
+            self.chat: thumbed(turns, await self.chats.thumbs(turns)),
+            self.openings: gr.update(visible=not turns),
             self.notice: "",
             self.send_button: gr.update(visible=True),
             self.stop_button: gr.update(visible=False),

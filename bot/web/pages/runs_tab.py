@@ -106,12 +106,6 @@ class RunsTab(ABC):
     # Handlers.
 
     @spoken
-    async def switched(self, request: gr.Request, event: gr.SelectData) -> Any:
-        """It looks again by itself while it is the tab that is shown."""
-        require(request, self.role)
-        return gr.Timer(active=event.value == self.title)
-
-    @spoken
     async def look(self, request: gr.Request, run: str | None, shown: Shown) -> Update:
         require(request, self.role)
         return await asyncio.to_thread(self._look, run, shown)

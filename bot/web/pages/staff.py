@@ -1,4 +1,4 @@
-"""The staff's page: Console and Compare for operators, Prompts and Proof for leads, Adapters and Workshop
+"""The staff's page: Console and Compare for operators, Prompts, Feedback and Proof for leads, Adapters and Workshop
 for engineers.
 
 Builds the tabs and fills them on load; a tab's handlers are its own.
@@ -17,10 +17,12 @@ from bot.web.pages.adapters import Adapters
 from bot.web.pages.chat import Chats
 from bot.web.pages.compare import Compare
 from bot.web.pages.console import Console
+from bot.web.pages.feedback import FeedbackTab
 from bot.web.pages.handlers import QUIET, open_queue, spoken
 from bot.web.pages.html import escape
 from bot.web.pages.prompts import Prompts
 from bot.web.pages.proof import ProofTab
+from bot.web.pages.runs_tab import RunsTab
 from bot.web.pages.setup import Parts, Setup
 from bot.web.pages.workshop import WorkshopTab
 
@@ -41,6 +43,8 @@ class StaffPage:
                 self.compare = Compare(desk, chats)
             with gr.Tab("Prompts", id="prompts"):
                 self.prompts = Prompts(desk)
+            with gr.Tab(FeedbackTab.title, id="feedback") as feedback_tab:
+                self.feedback = FeedbackTab(desk)
             with gr.Tab("Adapters", id="adapters") as adapters_tab:
                 self.adapters = Adapters(desk)
             with gr.Tab(WorkshopTab.title, id="workshop") as workshop_tab:
@@ -53,12 +57,23 @@ class StaffPage:
         ):
             for setup in setups:
                 tab.select(self._refresher(setup), setup.controls, setup.filled, **QUIET)
+        feedback_tab.select(**self.feedback.looking)
         adapters_tab.select(self.adapters.load, None, self.adapters.filled, **QUIET)
         chosen = [self.workshop.recipe, self.workshop.run]
         workshop_tab.select(self.workshop.load, chosen, self.workshop.filled, **QUIET)
         proof_tab.select(self.proof.load, [self.proof.domain, self.proof.run], self.proof.filled, **QUIET)
-        for watching in (self.workshop, self.proof):
-            tabs.select(watching.switched, None, [watching.timer], **QUIET)
+        tabs.select(self.switched, None, [watching.timer for watching in self.watching], **QUIET)
+
+    @property
+    def watching(self) -> list[RunsTab]:
+        """Tabs that look again by themselves."""
+        return [self.workshop, self.proof]
+
+    @spoken
+    async def switched(self, request: gr.Request, event: gr.SelectData) -> Update:
+        """They do while they are shown to somebody who may look."""
+        person = require(request, "operator")
+        return {tab.timer: gr.Timer(active=event.value == tab.title and person.may(tab.role)) for tab in self.watching}
 
     def _refresher(self, setup: Setup) -> Any:
         """A handler that offers what was saved or trained since, and keeps what is chosen."""
@@ -96,5 +111,4 @@ def build(desk: Desk) -> gr.Blocks:
         blocks.load(page.compare.load, None, page.compare.loaded(), **QUIET)
         shown = [*page.prompts.filled, page.prompts.question]
         blocks.load(page.prompts.load, None, shown, **QUIET).then(**page.prompts.looking)
-        blocks.load(page.adapters.load, None, page.adapters.filled, **QUIET)
     return open_queue(blocks)

@@ -1,0 +1,77 @@
+"""Adding a case to a prompt's `cases.yaml`: what people wrote there, comments and all, stays as it is.
+
+The case is written behind the last one and read back before the file is replaced, in one step. Of several writers each
+finds what the one before it wrote.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from bot.errors import PromptError, faults
+from bot.files import alone, read_text, write_atomic
+from bot.prompts.cases import FILE, Case, Cases, parse_cases, read_cases
+from bot.prompts.schema import dump_yaml
+
+INDENT = 2
+
+
+def add_case(folder: Path, case: Case, remark: str) -> None:
+    """`remark`, of one line, stands above the case as a comment. Raises PromptError, with the file as it was, where the case
+    does not go with those that are there, where it cannot be added without writing the file anew, or the disk refuses."""
+    path = folder / FILE
+    with alone(folder):
+        before = read_cases(folder)
+        try:
+            wanted = Cases.model_validate({"every_reply": before.every_reply, "cases": [*before.cases, case]})
+        except ValidationError as error:
+            raise PromptError(f"The case does not fit into {FILE}: {faults(error)}.", "Change it and try again.") from None
+        text = _with(read_text(path) if path.exists() else "", f"# {remark}\n{dump_yaml([_plain(case)])}")
+        if not _holds(text, wanted):
+            raise PromptError(
+                f"{path} writes its cases in a form that cannot be added to.",
+                "Write them one below the other, each begun with a dash; then try again.",
+            )
+        try:
+            write_atomic(path, text)
+        except OSError as error:
+            raise PromptError(f"The case was not saved: {error.strerror or error}.", "Make room, then save again.") from None
+
+
+def _plain(case: Case) -> dict[str, object]:
+    return case.model_dump(exclude_defaults=True, by_alias=True)
+
+
+def _holds(text: str, wanted: Cases) -> bool:
+    try:
+        return parse_cases(text, FILE) == wanted
+    except PromptError:
+        return False
+
+
+def _with(text: str, item: str) -> str:
+    """A YAML text with one more item behind the last of its cases."""
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    listed = next((value for key, value in pairs if key.value == "cases"), None)
+    ended = text if not text or text.endswith("\n") else f"{text}\n"
+    if not isinstance(listed, yaml.SequenceNode) or not listed.value:
+        return f"{ended}cases:\n{textwrap.indent(item, ' ' * INDENT)}" if listed is None else text
+    at = _line_after(ended, _end(listed.value[-1]))
+    return ended[:at] + textwrap.indent(item, " " * listed.start_mark.column) + ended[at:]
+
+
+def _end(node: yaml.Node) -> int:
+    """Where a node's own text ends: a block's mark lies behind the blank lines and comments that follow it."""
+    while isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
+        last = node.value[-1]
+        node = last[1] if isinstance(last, tuple) else last
+    return int(node.end_mark.index)
+
+
+def _line_after(text: str, at: int) -> int:
+    return at if text[at - 1] == "\n" else text.index("\n", at) + 1

@@ -1,0 +1,102 @@
+"""A case is added without touching what people wrote, or the file stays as it was."""
+
+from __future__ import annotations
+
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.errors import PromptError
+from bot.prompts.case_file import add_case
+from bot.prompts.cases import FILE, Case, read_cases
+from tests.conftest import ROOT
+
+CASE = Case.model_validate({"message": "New?", "expect": [{"contains": "{{yes}}"}, {"not_contains": "no"}]})
+ADDED = """# From feedback on turn 7, by mika.
+- message: New?
+  expect:
+  - contains: '{{yes}}'
+  - not_contains: 'no'
+"""
+BLOCK = """# The desk's own cases.
+cases:
+    # about returns
+    - message: "One?"   # the first
+      expect:
+        - contains: |
+            two
+            lines
+    # a remark behind it
+
+# the rules
+every_reply:
+- max_sentences: 2
+"""
+
+
+def added(folder: Path, text: str | None, case: Case = CASE) -> str:
+    if text is not None:
+        (folder / FILE).write_text(text)
+    add_case(folder, case, "From feedback on turn 7, by mika.")
+    return (folder / FILE).read_text()
+
+
+def test_it_stands_behind_the_last_one_and_comments_stay(tmp_path: Path) -> None:
+    made = added(tmp_path, BLOCK)
+    new = textwrap.indent(ADDED, "    ")
+    assert made.replace(new, "") == BLOCK
+    assert made.index("lines") < made.index("New?") < made.index("# a remark behind it")
+    assert [case.title for case in read_cases(tmp_path).cases] == ["One?", "New?"]
+
+
+@pytest.mark.parametrize("text", [None, "every_reply: [{max_sentences: 2}]", "# nothing yet\nevery_reply: []\n"])
+def test_it_may_be_the_first_one(tmp_path: Path, text: str | None) -> None:
+    assert added(tmp_path, text).startswith(text or "cases:")
+    assert read_cases(tmp_path).cases == [CASE]
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("prompts/*/cases.yaml")), ids=lambda p: p.parent.name)
+def test_the_shipped_files_take_one(tmp_path: Path, path: Path) -> None:
+    text = path.read_text()
+    assert added(tmp_path, text) == text + "".join(f"  {line}\n" for line in ADDED.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('cases: [{message: "One?", expect: [{contains: x}]}]\n', "one below the other"),
+        ("cases: []\n", "one below the other"),
+        ("{every_reply: [{max_sentences: 2}]}\n", "one below the other"),
+        ("cases:\n- {message: 'New?', expect: [{contains: x}]}\n", "there twice"),
+        ("cases: 3\n", "not valid"),
+        ("", "not keys and values"),
+    ],
+)
+def test_what_does_not_fit_is_told_and_the_file_stays(tmp_path: Path, text: str, fault: str) -> None:
+    with pytest.raises(PromptError, match=fault):
+        added(tmp_path, text)
+    assert (tmp_path / FILE).read_text() == text
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+
+
+@given(
+    message=st.text(min_size=1, max_size=80).filter(lambda text: text.encode("utf-8", "replace").decode() == text),
+    column=st.sampled_from(["", "  "]),
+)
+def test_any_text_comes_back_as_it_was(tmp_path_factory: pytest.TempPathFactory, message: str, column: str) -> None:
+    folder = tmp_path_factory.mktemp("cases")
+    case = Case.model_validate({"name": "theirs", "message": message, "expect": [{"contains": message}]})
+    added(folder, f"cases:\n{column}- {{message: 'One?', expect: [{{contains: x}}]}}\n", case)
+    assert read_cases(folder).cases[-1] == case
+
+
+def test_of_many_writers_none_is_lost(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text(BLOCK)
+    cases = [CASE.model_copy(update={"name": f"case {number}"}) for number in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda case: add_case(tmp_path, case, "x"), cases))
+    assert {case.title for case in read_cases(tmp_path).cases} == {"One?", *(case.name for case in cases)}
