@@ -19,9 +19,9 @@ from bot.web.pages.compare import Compare
 from bot.web.pages.console import Console
 from bot.web.pages.handlers import QUIET, open_queue, spoken
 from bot.web.pages.html import escape
-from bot.web.pages.prompts import Prompts
 from bot.web.pages.proof import ProofTab
 from bot.web.pages.setup import Parts, Setup
+from bot.web.pages.studio.tab import Studio
 from bot.web.pages.workshop import WorkshopTab
 
 Update = dict[Any, Any]
@@ -40,7 +40,7 @@ class StaffPage:
             with gr.Tab("Compare", id="compare") as compare_tab:
                 self.compare = Compare(desk, chats)
             with gr.Tab("Prompts", id="prompts"):
-                self.prompts = Prompts(desk)
+                self.studio = Studio(desk)
             with gr.Tab("Adapters", id="adapters") as adapters_tab:
                 self.adapters = Adapters(desk)
             with gr.Tab(WorkshopTab.title, id="workshop") as workshop_tab:
@@ -94,7 +94,7 @@ def build(desk: Desk) -> gr.Blocks:
         blocks.load(page.load, None, [page.head], **QUIET)
         blocks.load(page.console.load, None, page.console.loaded(), **QUIET).then(**page.console.describing)
         blocks.load(page.compare.load, None, page.compare.loaded(), **QUIET)
-        shown = [*page.prompts.filled, page.prompts.question]
-        blocks.load(page.prompts.load, None, shown, **QUIET).then(**page.prompts.looking)
+        shown = [*page.studio.filled, page.studio.preview.question]
+        page.studio.look_after(blocks.load(page.studio.load, None, shown, **QUIET))
         blocks.load(page.adapters.load, None, page.adapters.filled, **QUIET)
     return open_queue(blocks)
