@@ -138,4 +138,4 @@ def is_edited(library: PromptLibrary, opened: Opened, fields: Fields) -> bool:
 
 def title(version: PromptVersion) -> str:
     """As the studio calls it."""
-    return version.ref if version.version != DRAFT else "the draft"
+    return version.ref if version.version != DRAFT else "The draft"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import gradio as gr
@@ -53,6 +54,8 @@ class Preview:
             return {self.preview: "", self.findings: ""}
         try:
             draft = await self.editor.draft(opened, Fields.read(values))
+            with contextlib.suppress(BotError):  # Only an engine that is ready counts; the preview needs no count.
+                await self.desk.engine.load()
             messages = await self._messages(draft.prompt, (question or "").strip())
             tokens = await asyncio.to_thread(self.desk.engine.count, messages)
             shown = preview_html(messages, tokens, self._context())

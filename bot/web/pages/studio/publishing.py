@@ -59,7 +59,7 @@ class Publishing:
         self.labels = gr.HTML("", padding=False, elem_id="labels")
         with gr.Row(elem_classes="tight"):
             self.label = gr.Dropdown(
-                LABELS, value=PRODUCTION, label="Label", allow_custom_value=True, min_width=120, scale=1, elem_id="label"
+                LABELS, value=PRODUCTION, label="Label", allow_custom_value=True, min_width=150, scale=1, elem_id="label"
             )
             self.why = gr.Textbox(label="Reason; it stays in the history", lines=1, max_lines=3, scale=3, elem_id="why")
         with gr.Row(elem_classes="label-row"):
@@ -239,4 +239,4 @@ def _undo(label: str, back: dict[str, Back]) -> Any:
     """The button that takes a label back, where it was somewhere before."""
     if label not in back:
         return gr.update(visible=False)
-    return gr.update(value=f"Undo: {label} back to version {back[label]['version']}", visible=True)
+    return gr.update(value=f"Undo: back to version {back[label]['version']}", visible=True)

@@ -72,7 +72,7 @@ def results_html(new: str, after: Sequence[Outcome], old: str = "", before: Sequ
 def _outcome(outcome: Outcome) -> str:
     mark = '<span class="status good">passes</span>' if outcome.passed else '<span class="status bad">fails</span>'
     faults = "".join(f'<p class="fault">{lines(failure)}</p>' for failure in outcome.failures)
-    reply = f'<p class="quiet">{lines(outcome.reply)}</p>' if outcome.reply else ""
+    reply = f"<details><summary>Reply</summary>{lines(outcome.reply)}</details>" if outcome.reply else ""
     return f"{mark}{faults}{reply}"
 
 
@@ -90,7 +90,7 @@ def labels_html(labels: Mapping[str, int]) -> str:
 def history_html(moves: Sequence[LabelMove]) -> str:
     """Who moved which label where, when and why, the latest first."""
     rows = "".join(
-        f"<tr><td>{move.at:%Y-%m-%d %H:%M}</td><td><b>{escape(move.label)}</b> "
+        f"<tr><td>{move.at:%d %b %Y, %H:%M}</td><td><b>{escape(move.label)}</b> "
         f"{f'{move.previous} → {move.version}' if move.previous else f'→ {move.version}'}"
         f"{' <span class=mark>forced</span>' if move.forced else ''}</td>"
         f"<td>{escape(person(move.who))}</td><td>{lines(move.why)}</td></tr>"

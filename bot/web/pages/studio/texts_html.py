@@ -10,7 +10,7 @@ from bot.prompts.library import PromptVersion
 from bot.prompts.lint import Finding
 from bot.prompts.schema import Prompt, Variable
 from bot.types import Message
-from bot.web.pages.html import differences, escape, inline_difference, notice, table
+from bot.web.pages.html import differences, escape, inline_difference, table
 from bot.web.pages.inspector import messages_html
 from bot.web.pages.studio.form import EXAMPLES, Fields, technique_of
 
@@ -58,11 +58,15 @@ def about_html(found: PromptVersion) -> str:
 
 
 def _decoding(prompt: Prompt) -> str:
-    return ", ".join(f"{k} {v}" for k, v in prompt.decoding.model_dump(exclude_none=True).items()) or "defaults"
+    return _in_words(prompt.decoding.model_dump(exclude_none=True)) or "defaults"
 
 
 def _select(prompt: Prompt) -> str:
-    return ", ".join(f"{k} {v}" for k, v in prompt.select.model_dump(exclude_none=True).items()) if prompt.select else "all"
+    return _in_words(prompt.select.model_dump(exclude_none=True)) if prompt.select else "all"
+
+
+def _in_words(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in values.items())
 
 
 def preview_html(messages: Sequence[Message], tokens: int, context: int) -> str:
@@ -93,7 +97,7 @@ def findings_html(findings: Sequence[Finding]) -> str:
     )
     more = len(findings) - FINDINGS
     rest = f'<li class="quiet">{more} more; they show once these are mended.</li>' if more > 0 else ""
-    return f'<ul class="findings">{items}{rest}</ul>' if findings else notice("Nothing to advise.", "good")
+    return f'<ul class="findings">{items}{rest}</ul>' if findings else '<p class="count-line">Nothing to advise.</p>'
 
 
 def places(prompt: Prompt) -> dict[str, str]:
