@@ -26,13 +26,12 @@ class Shelf:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
-        self.search = gr.Textbox(
-            label="Search", placeholder="Name, note or text", lines=1, max_lines=1, elem_id="prompt-search"
-        )
+        self.search = gr.Textbox(label="Search", placeholder="Name, note or text", max_lines=1, elem_id="prompt-search")
         self.name = gr.Radio([], label="Prompts", elem_id="prompt-name", elem_classes="stacked shelf")
         self.version = gr.Radio([], label="Versions, newest first", elem_id="prompt-versions", elem_classes="stacked shelf")
         self.about = gr.HTML("", padding=False)
-        self.search.input(self.find, [self.search, self.name], [self.name], trigger_mode="always_last", **QUIET)
+        # What is pasted changes a box, and is no input to it.
+        self.search.change(self.find, [self.search, self.name], [self.name], trigger_mode="always_last", **QUIET)
 
     @property
     def filled(self) -> list[Any]:

@@ -59,10 +59,9 @@ class Studio:
             ),
         ):
             self.look_after(run)
-        # Typing, and leaving a box, for what was pasted.
-        typed = [event for field in editor.fields for event in (field.input, field.blur)]
-        sampled = [self.preview.question.input, self.preview.question.blur]
-        gr.on([*typed, *sampled], trigger_mode="always_last", **self._previewing)
+        # Not `input`: what is deleted or pasted changes a box too.
+        typed = [field.change for field in editor.fields]
+        gr.on([*typed, self.preview.question.change], trigger_mode="always_last", **self._previewing)
         gr.on(typed, trigger_mode="always_last", **self._comparing)
 
     @property
