@@ -251,6 +251,23 @@ async def test_of_two_who_save_at_once_one_wins_and_the_other_sees_both(studio: 
     assert desk.prompts.get("support@3").prompt.role == mine
 
 
+async def test_a_prompt_is_begun_from_a_template_with_its_cases(studio: Studio, desk: Desk) -> None:
+    values = fields(desk, role="Answer. Not saved")
+    begun = await studio.begin(ADA, "order-status", "apologise", "", opened(), None, *values)
+    assert begun[studio.editor.opened] == Opened(name="order-status", version=1, latest=1)
+    assert begun[studio.editor.aside][1].role == "Answer. Not saved"
+    assert desk.prompts.get("order-status@1").prompt.author == "ada"
+    assert desk.prompts.cases("order-status").cases
+    for name, source, says in (
+        ("order-status", "apologise", "already"),
+        ("../x", "apologise", "not valid"),
+        ("x", "nothing", "no template"),
+    ):
+        refused = await studio.begin(ADA, name, source, "", opened(), None, *values)
+        assert says in refused[studio.shelf.notice]
+        assert set(refused) == {studio.shelf.notice}
+
+
 async def test_edits_are_put_aside_and_brought_back(studio: Studio, desk: Desk) -> None:
     desk.prompts.save("support", desk.prompts.get("support@1").prompt.model_copy(update={"role": "Answer."}), 1)
     values = fields(desk, 2, role="Answer. Not saved")

@@ -12,8 +12,10 @@ import gradio as gr
 from bot.desk import Desk
 from bot.errors import BotError
 from bot.prompts.library import PromptLibrary, PromptVersion
+from bot.skeleton.templates import template_names
 from bot.web.auth import require
 from bot.web.pages.handlers import QUIET, spoken
+from bot.web.pages.html import notice
 from bot.web.pages.studio.texts_html import about_html
 
 Update = dict[Any, Any]
@@ -30,12 +32,17 @@ class Shelf:
         self.name = gr.Radio([], label="Prompts", elem_id="prompt-name", elem_classes="stacked shelf")
         self.version = gr.Radio([], label="Versions, newest first", elem_id="prompt-versions", elem_classes="stacked shelf")
         self.about = gr.HTML("", padding=False)
+        with gr.Accordion("New prompt", open=False, elem_id="new-prompt"):
+            self.new_name = gr.Textbox(label="Name", placeholder="order-status", max_lines=1, elem_id="new-name")
+            self.source = gr.Dropdown([], label="Begin from", elem_id="new-source")
+            self.begin_button = gr.Button("Begin", size="sm", elem_id="begin")
+            self.notice = gr.HTML("", padding=False, elem_classes="slot", elem_id="begin-notice")
         # What is pasted changes a box, and is no input to it.
         self.search.change(self.find, [self.search, self.name], [self.name], trigger_mode="always_last", **QUIET)
 
     @property
     def filled(self) -> list[Any]:
-        return [self.name, self.version, self.about]
+        return [self.search, self.name, self.version, self.about, self.new_name, self.source, self.notice]
 
     @spoken
     async def find(self, request: gr.Request, query: str, name: str | None) -> Any:
@@ -56,7 +63,12 @@ class Shelf:
             self.name: self._found(query, found.name),
             self.version: gr.update(choices=choices, value=found.version),
             self.about: about_html(found),
+            self.source: gr.update(choices=[(f"A copy of {found.ref}", found.ref), *template_names()], value=found.ref),
+            self.notice: "",
         }
+
+    def begun(self, found: PromptVersion) -> Update:
+        return {self.search: "", self.new_name: "", self.notice: notice(f"{found.name} has begun: it is open now.", "good")}
 
     def _line(self, name: str, number: int, labels: dict[str, int]) -> str:
         try:

@@ -9,6 +9,7 @@ import gradio as gr
 
 from bot.desk import Desk
 from bot.errors import Conflict
+from bot.skeleton.templates import begin
 from bot.web.auth import require
 from bot.web.pages.handlers import QUIET, in_words, spoken
 from bot.web.pages.html import notice
@@ -53,6 +54,9 @@ class Studio:
         for run in (
             shelf.name.input(self.pick_name, [shelf.name, *where, *editor.fields], self.filled, **QUIET),
             shelf.version.input(self.pick_version, [shelf.version, *where, *editor.fields], self.filled, **QUIET),
+            shelf.begin_button.click(
+                self.begin, [shelf.new_name, shelf.source, editor.author, *where[1:], *editor.fields], self.filled, **QUIET
+            ),
             editor.back_button.click(self.bring_back, [shelf.search, editor.aside], self.filled, **QUIET),
             editor.save_button.click(
                 self.save, [shelf.search, editor.opened, editor.author, editor.note, *editor.fields], self.filled, **QUIET
@@ -130,6 +134,19 @@ class Studio:
 
     def _switch(self, name: str, version: int, query: str, opened: Opened, aside: Any, fields: Fields) -> Update:
         return {**self._open(name, version, query), **self.editor.put_aside(opened, aside, fields)}
+
+    async def begin(
+        self, request: gr.Request, name: str, source: str, author: str, opened: Opened, aside: Any, *values: str
+    ) -> Update:
+        """A new prompt, opened; what was typed into the form before is put aside."""
+        person = require(request, "lead")
+        try:
+            written = person.name or (author or "").strip() or person.who
+            begun = await asyncio.to_thread(begin, self.desk.prompts, (name or "").strip(), source, written)
+            shown = await asyncio.to_thread(self._switch, begun.name, 1, "", opened, aside, Fields.read(values))
+            return {**shown, **self.shelf.begun(begun)}
+        except Exception as error:
+            return {self.shelf.notice: notice(in_words(error), "bad")}
 
     @spoken
     async def bring_back(self, request: gr.Request, query: str, aside: tuple[Opened, Fields] | None) -> Update:
