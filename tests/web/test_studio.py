@@ -4,6 +4,7 @@ nothing a lead typed is lost on the way."""
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -266,6 +267,16 @@ async def test_a_prompt_is_begun_from_a_template_with_its_cases(studio: Studio, 
         refused = await studio.begin(ADA, name, source, "", opened(), None, *values)
         assert says in refused[studio.shelf.notice]
         assert set(refused) == {studio.shelf.notice}
+
+
+async def test_where_there_is_no_prompt_one_is_begun(studio: Studio, desk: Desk) -> None:
+    shutil.rmtree(desk.prompts.root / "support")
+    empty = await studio.load(ADA)
+    assert "no prompt yet" in empty[studio.editor.notice]
+    source = empty[studio.shelf.source]["value"]
+    begun = await studio.begin(ADA, "first", source, "", {}, None, *[""] * len(studio.editor.fields))  # type: ignore[typeddict-item]
+    assert begun[studio.editor.opened]["name"] == "first"
+    assert begun[studio.editor.aside] is None
 
 
 async def test_edits_are_put_aside_and_brought_back(studio: Studio, desk: Desk) -> None:

@@ -59,7 +59,7 @@ class Preview:
             messages = await self._messages(draft.prompt, (question or "").strip())
             tokens = await asyncio.to_thread(self.desk.engine.count, messages)
             shown = preview_html(messages, tokens, self._context())
-            return {self.preview: shown, self.findings: await self._advice(draft)}
+            return {self.preview: shown, self.findings: await asyncio.to_thread(self._advice, draft)}
         except Exception as error:
             return {self.preview: notice(in_words(error), "bad"), self.findings: ""}
 
@@ -74,10 +74,11 @@ class Preview:
             return None
         return await self.desk.knowledge.search(question, collection, self.desk.settings.passages)
 
-    async def _advice(self, draft: PromptVersion) -> str:
+    def _advice(self, draft: PromptVersion) -> str:
+        """Runs where no chat waits for it: a long text takes a while to be read for personal data."""
         try:
-            cases = await asyncio.to_thread(self.desk.prompts.cases, draft.name)
-            return findings_html(await lint(draft.prompt, cases, self.desk.engine.count, self._context()))
+            cases = self.desk.prompts.cases(draft.name)
+            return findings_html(asyncio.run(lint(draft.prompt, cases, self.desk.engine.count, self._context())))
         except BotError as error:
             return notice(str(error), "bad")
 

@@ -67,6 +67,10 @@ class Shelf:
             self.notice: "",
         }
 
+    def empty(self) -> Update:
+        """Where there is no prompt yet."""
+        return {self.source: gr.update(choices=template_names(), value=template_names()[0])}
+
     def begun(self, found: PromptVersion) -> Update:
         return {self.search: "", self.new_name: "", self.notice: notice(f"{found.name} has begun: it is open now.", "good")}
 

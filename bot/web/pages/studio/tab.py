@@ -101,7 +101,8 @@ class Studio:
         wanted = self.desk.settings.agent.prompt.partition("@")[0]
         name = wanted if wanted in names else next(iter(names), None)
         if name is None:
-            return {self.editor.notice: notice("There is no prompt yet. bot init shows how a workspace looks.")}
+            told = notice("There is no prompt yet. Begin one from a template: New prompt, on this page.")
+            return {**self.shelf.empty(), self.editor.notice: told}
         opened = self._open(name, self.desk.prompts.versions(name)[-1], "")
         return {**opened, self.preview.question: self.preview.sample()}
 
