@@ -122,6 +122,14 @@ class Agent(Runnable[Turn, Answer]):
         self.knowledge, self.journal, self.metrics = knowledge, journal, metrics
         self.selector, self.passages, self.deadline = selector, passages, deadline
 
+    def trying(self, draft: PromptVersion) -> Agent:
+        """The same agent, to which `draft` is known without being saved. What it answers is recorded under that reference
+        and the draft's hash."""
+        return Agent(
+            self.engine, self.adapters, self.prompts.trying(draft), self.knowledge, self.journal, self.metrics,
+            self.selector, self.passages, self.deadline,
+        )  # fmt: skip
+
     async def answer(self, turn: Turn, answer: Answer | None = None) -> AsyncGenerator[Piece, None]:
         """The reply in pieces. `answer` is filled in on the way; the turn is recorded however it ends."""
         answer = answer if answer is not None else Answer()

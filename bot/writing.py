@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import difflib
 import getpass
 import json
@@ -90,29 +89,18 @@ def prompts_new(
     workspace: Workspace = None,
 ) -> None:
     """A new prompt from a template or another version; from a file also the next version of one that is there."""
-    from bot.errors import Conflict
-    from bot.files import read_text, write_atomic
-    from bot.prompts.cases import FILE
+    from bot.files import read_text
     from bot.prompts.schema import parse_prompt
-    from bot.skeleton.templates import get_template
+    from bot.skeleton.templates import begin
 
-    desk, cases = open_desk(workspace), ""
-    known = desk.prompts.versions(name) if name in desk.prompts.names() else []
+    library = open_desk(workspace).prompts
     if source.endswith((".yaml", ".yml")):
-        prompt, changes = parse_prompt(read_text(Path(source)), source), {}
+        known = library.versions(name) if name in library.names() else [0]
+        given = {key: value for key, value in (("author", author), ("note", note)) if value}
+        saved = library.save(name, parse_prompt(read_text(Path(source)), source).model_copy(update=given), known[-1])
     else:
-        changes = {"author": author or _who(), "date": datetime.date.today()}
-        if known:
-            raise Conflict(
-                f"{name}@{known[-1]} is there already.", "Choose another name, or give the next version as a file."
-            )
-        prompt, cases = (desk.prompts.get(source).prompt, "") if "@" in source else get_template(source)
-    changes |= {"author": author} if author else {}
-    changes |= {"note": note} if note else {}
-    saved = desk.prompts.save(name, prompt.model_copy(update=changes), known[-1] if known else 0)
-    if cases:
-        write_atomic(desk.prompts.root / name / FILE, cases)
-    put(f"{saved.ref}  {desk.prompts.root / name / f'v{saved.version}.yaml'}")
+        saved = begin(library, name, source, author or _who(), note)
+    put(f"{saved.ref}  {library.root / name / f'v{saved.version}.yaml'}")
 
 
 @prompts_app.command("label")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import desc, func, select, update
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import sessionmaker
 
@@ -145,6 +145,20 @@ class Journal:
         if row is None:
             raise NotFound("turn", str(turn_id), [])
         return row
+
+    def questions(self, count: int) -> list[str]:
+        """What customers asked lately, each text once, the latest first. Only what began a conversation: it can be asked
+        again without what was said before."""
+        asked = (
+            select(TurnRecord.question, func.max(TurnRecord.id).label("last"))
+            .join(Conversation, Conversation.id == TurnRecord.conversation_id)
+            .where(TurnRecord.number == 1, TurnRecord.finish_reason != "error")
+            .where(Conversation.owner != "", Conversation.owner.not_like("%:%"))
+            .group_by(TurnRecord.question)
+            .order_by(desc("last"))
+        )
+        with self._session() as session:
+            return [row.question for row in session.execute(asked.limit(count))]
 
     def vote(self, left: int, right: int, choice: str, who: str) -> None:
         """A person's preference between two turns: left, right or tie."""

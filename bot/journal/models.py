@@ -22,7 +22,8 @@ class Base(DeclarativeBase):
 
 
 class Conversation(Base):
-    """`owner` is who may read it: a browser's random token until people sign in."""
+    """`owner` is who may read it: a hash of a user's name, or of a browser's random token until people sign in. Staff's own
+    conversations name their place before it, like console:…; a program's and a trial's have no owner."""
 
     __tablename__ = "conversations"
 

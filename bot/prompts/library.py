@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from langchain_core.prompts import ChatPromptTemplate
 
 PRODUCTION = "production"
+DRAFT = 0
+"""The version that a draft goes by until it is saved: those on disk begin at 1."""
 RESERVED = {"scenarios"}
 
 
@@ -46,10 +48,15 @@ class PromptVersion:
 class PromptLibrary:
     """The prompts of one workspace. Reads files anew when they change; never caches a pointer."""
 
-    def __init__(self, root: Path, labels: Labels) -> None:
+    def __init__(self, root: Path, labels: Labels, draft: PromptVersion | None = None) -> None:
         self.root = root
         self._labels = labels
+        self._draft = draft
         self._read: dict[tuple[Path, int, int], Prompt] = {}
+
+    def trying(self, draft: PromptVersion) -> PromptLibrary:
+        """The same library, in which `draft` is found by its reference without being saved."""
+        return PromptLibrary(self.root, self._labels, draft)
 
     def names(self) -> list[str]:
         if not self.root.is_dir():
@@ -68,6 +75,8 @@ class PromptLibrary:
     def get(self, ref: str) -> PromptVersion:
         """`name@2`, `name@staging`, or `name`, which means `name@production`. Never falls back to another version."""
         name, pointer = parse_ref("prompt", ref)
+        if self._draft and ref == self._draft.ref:
+            return self._draft
         known = self.versions(name)
         if pointer.isdecimal():
             if int(pointer) not in known:

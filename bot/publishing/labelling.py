@@ -1,16 +1,15 @@
-"""Putting a label on a version: `production` asks that the version's cases pass, or is forced, and that is kept.
-
-Taking a version back is putting the label on another one.
-"""
+"""Putting a label on a version: `production` asks that the version's cases pass, or is forced, and that is kept. Taking a
+version back is putting the label where it was before."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bot.errors import PromptError
+from bot.errors import Conflict, PromptError
 from bot.journal.journal import Journal
-from bot.prompts.library import PRODUCTION, PromptVersion
+from bot.journal.models import LabelMove
+from bot.prompts.library import PRODUCTION, PromptLibrary, PromptVersion
 from bot.publishing.trial import Outcome
 from bot.refs import check_name
 
@@ -42,3 +41,29 @@ def put_label(journal: Journal, version: PromptVersion, wish: Wish, outcomes: Se
         version.name, label, version.version, version.prompt.hash, wish.who, wish.expected, wish.why.strip(), bool(failed)
     )
     return bool(failed)
+
+
+def undo(journal: Journal, library: PromptLibrary, name: str, label: str, who: str, seen: int) -> LabelMove:
+    """Put a label back to where its latest move took it from → the move that was undone. `seen` is the id of that move, as
+    the person saw it.
+
+    Nothing is run, because taking back must not wait: the version's cases were asked for when it was put there, and whether
+    that was forced is kept. Raises Conflict where the label moved since, PromptError where it was nowhere before or the
+    version's content is no longer what it was.
+    """
+    moves = [move for move in journal.label_moves(name) if move.label == label]
+    last = moves[0] if moves else None
+    if last is None or last.previous is None:
+        raise PromptError(f"{name}@{label} was nowhere before.", "Put it on another version instead.")
+    if last.id != seen:
+        raise Conflict(f"{last.who} moved {name}@{label} to version {last.version} meanwhile.", "Look again, then decide.")
+    before = next(move for move in moves if move.version == last.previous)
+    version = library.get(f"{name}@{before.version}")
+    if version.prompt.hash != before.hash:
+        raise PromptError(
+            f"{version.ref} is not what {label} was on before: its content changed.",
+            "Versions never change: restore the file, or put the label anew.",
+        )
+    why = f"Undone: {last.why}" if last.why else "Undone."
+    journal.put_label(name, label, version.version, before.hash, who, last.version, why, before.forced)
+    return last

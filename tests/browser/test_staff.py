@@ -1,8 +1,7 @@
-"""The staff's page: the console's switch, the inspector, Compare with a vote, a new prompt version, adapter cards, the workshop."""
+"""The staff's page: the console's switch, the inspector, Compare with a vote, adapter cards, the workshop."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -119,67 +118,6 @@ def test_two_set_ups_side_by_side_and_a_vote(desk: Page, server: Server, shot: S
     expect(desk.locator("#voted")).to_contain_text("Vote stored")
     assert server.rows("select choice from votes")[votes:] == [("right",)]
     shot(desk, "compare")
-
-
-def test_a_lead_saves_a_version_and_sees_it_answer(desk: Page, server: Server, shot: Shot) -> None:
-    desk.get_by_role("tab", name="Prompts").click()
-    versions = desk.locator("#prompt-versions label")
-    before = versions.count()
-    role = desk.locator("#role textarea")
-    role.fill("You are {agent_name} of {company}. Start every reply with")
-    role.press_sequentially(" Thanks.")
-    expect(desk.locator("#preview")).to_contain_text("Start every reply with Thanks")
-    desk.get_by_role("tab", name="Changes").click()
-    expect(desk.locator("#changes ins", has_text="Thanks")).to_be_visible()
-    desk.locator("#save").click()
-    expect(desk.locator("#save-notice")).to_contain_text("note is empty")
-    desk.locator("#note").get_by_label("Note").fill("Thanks the customer first.")
-    desk.locator("#save").click()
-    expect(desk.locator("#save-notice")).to_contain_text(f"support@{before + 1} is saved")
-    shot(desk, "prompts-saved")
-    desk.get_by_role("tab", name="Console").click()
-    switch(desk, "console", "Prompt")
-    choose(desk, "#console-version", f"v{before + 1}")
-    expect(desk.locator("#summary .command")).to_contain_text(f"support@{before + 1}")
-    ask(desk, "console", QUESTION)
-    expect(desk.locator("#inspector .inspector-head")).to_contain_text(f"support@{before + 1}")
-    expect(desk.locator("#inspector .sent").first).to_contain_text("Start every reply with Thanks")
-    assert (server.workspace / "prompts" / "support" / f"v{before + 1}.yaml").exists()
-
-
-def test_a_conflict_shows_both_texts_and_loses_neither(desk: Page, server: Server, shot: Shot) -> None:
-    desk.get_by_role("tab", name="Prompts").click()
-    choose(desk, "#prompt-name", "support-examples")
-    folder = server.workspace / "prompts" / "support-examples"
-    expect(desk.locator("#role textarea")).to_have_value(re.compile("like the examples"))
-    latest = (folder / "v2.yaml").read_text()
-    (folder / "v3.yaml").write_text(latest.replace("one or two short sentences", "exactly one sentence"))
-    desk.locator("#role textarea").fill("You are {agent_name}. Mine.")
-    desk.locator("#note").get_by_label("Note").fill("Mine.")
-    desk.locator("#save").click()
-    expect(desk.locator("#save-notice .both-texts")).to_contain_text("exactly one sentence")
-    expect(desk.locator("#save-notice .both-texts")).to_contain_text("Mine.")
-    shot(desk, "prompts-conflict")
-    assert desk.locator("#role textarea").input_value() == "You are {agent_name}. Mine."
-    desk.get_by_role("button", name="Save mine on top of version 3").click()
-    expect(desk.locator("#save-notice")).to_contain_text("support-examples@4 is saved")
-    choose(desk, "#label", "staging")
-    desk.locator("#put-label").click()
-    expect(desk.locator("#prompt-versions")).to_contain_text("Version 4 · staging")
-
-
-def test_edits_survive_a_look_at_another_version_and_faults_name_their_place(desk: Page, shot: Shot) -> None:
-    desk.get_by_role("tab", name="Prompts").click()
-    role = desk.locator("#role textarea")
-    expect(role).not_to_have_value("")
-    role.fill("You are {who}.")
-    role.blur()
-    expect(desk.locator("#preview")).to_contain_text("'{who}' is not declared under variables")
-    desk.locator("#prompt-versions").get_by_text("Version 1").click()
-    expect(desk.locator("#save-notice")).to_contain_text("put aside")
-    desk.locator("#bring-back").click()
-    expect(role).to_have_value("You are {who}.")
-    shot(desk, "prompts-fault")
 
 
 def test_an_engineer_reads_a_card(desk: Page, shot: Shot) -> None:

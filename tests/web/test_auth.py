@@ -32,7 +32,8 @@ ROUTES = {
 """Our own routes; * stands for what a page's library puts below its path."""
 HANDLERS = {
     "CustomerPage": "customer", "Thumbs": "customer", "StaffPage": "operator", "Console": "operator", "Compare": "operator",
-    "Prompts": "lead", "FeedbackTab": "lead", "Adapters": "engineer", "WorkshopTab": "engineer", "ProofTab": "lead",
+    "FeedbackTab": "lead", "Adapters": "engineer", "WorkshopTab": "engineer", "ProofTab": "lead", "Studio": "lead", "Shelf": "lead",
+    "Editor": "lead", "Preview": "lead", "Changes": "lead", "SideBySide": "lead", "CaseRuns": "lead", "Publishing": "lead",
 }  # fmt: skip
 """The least role of a page's handlers."""
 

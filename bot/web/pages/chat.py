@@ -12,13 +12,13 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from bot.agent import Answer
+from bot.agent import Agent, Answer
 from bot.desk import Desk
 from bot.errors import BotError, Forbidden, NotFound
 from bot.journal.feedback import Thumb
 from bot.journal.models import TurnRecord
 from bot.limits import MAX_MESSAGES
-from bot.types import Message, Turn, content_hash
+from bot.types import Message, Turn
 from bot.web.auth import Person
 
 PACE = 0.05
@@ -38,7 +38,7 @@ class Chats:
         # Without its cookie a browser would own what all such browsers, and the API, left behind.
         if not person.id:
             raise Forbidden("This browser sends no cookie, so its conversation cannot be kept.", "Allow cookies here.")
-        return content_hash(self._place, person.id)[:32] if self._place else person.id
+        return f"{self._place}:{person.id}" if self._place else person.id
 
     async def current(self, person: Person, conversation: str) -> str:
         """The conversation that a tab is in where it is this person's, else the person's latest, else a new one."""
@@ -92,7 +92,7 @@ class Chats:
         """The reply so far, again and again. Closing this ends the generation; the journal gets the turn either way."""
         done = self._running[turn.conversation] = asyncio.Event()
         try:
-            async with aclosing(stream(self.desk, turn, answer)) as replies:
+            async with aclosing(stream(self.desk.agent, turn, answer)) as replies:
                 async for reply in replies:
                     yield reply
         finally:
@@ -101,10 +101,10 @@ class Chats:
                 del self._running[turn.conversation]
 
 
-async def stream(desk: Desk, turn: Turn, answer: Answer) -> AsyncGenerator[str, None]:
+async def stream(agent: Agent, turn: Turn, answer: Answer) -> AsyncGenerator[str, None]:
     """The reply so far, at most every PACE seconds, and whole at the end."""
     reply, shown = "", 0.0
-    async with aclosing(desk.agent.answer(turn, answer)) as pieces:
+    async with aclosing(agent.answer(turn, answer)) as pieces:
         async for piece in pieces:
             reply += piece.text
             if reply and time.perf_counter() - shown >= PACE:

@@ -22,12 +22,11 @@ from bot.web.pages.console import ask, knowledge_controls, knowledge_updates, me
 from bot.web.pages.handlers import QUIET, in_words, open_form, spoken, stop_first
 from bot.web.pages.html import differences, escape, figures, lines, notice, sources, state_chip, state_of
 from bot.web.pages.inspector import EMPTY, inspect_turn
+from bot.web.pages.race import NOTHING, WAITING, race, reply_html
 from bot.web.pages.setup import Parts, Setup, pointer_update
 
 SIDES = ("left", "right")
 VOTES = {"left": "Left is better", "tie": "Tie", "right": "Right is better"}
-NOTHING = '<div class="reply"><span class="quiet">The reply appears here.</span></div>'
-WAITING = '<div class="reply"><span class="waiting" role="status">Waiting for its turn …</span></div>'
 
 Update = dict[Any, Any]
 
@@ -138,40 +137,13 @@ class Compare:
             messages = (*earlier, Message("user", text))
             turns = {side: _on(ask(spec, messages, seed, temperature), found) for side, spec in specs.items()}
             answers = {side: Answer() for side in SIDES}
-            async with aclosing(self._race(turns, answers)) as race:
-                async for side, shown in race:
-                    yield {self.replies[side]: shown}
+            streams = {side: stream(self.desk.agent, turn, answers[side]) for side, turn in turns.items()}
+            async with aclosing(race(streams)) as replies:
+                async for side, reply in replies:
+                    yield {self.replies[side]: reply_html(reply)}
             yield await self._finished(answers, marked)
         except Exception as error:
             yield {**open_form(self, True), self.notice: notice(in_words(error), "bad"), self.box: text}
-
-    async def _race(self, turns: dict[str, Turn], answers: dict[str, Answer]) -> AsyncGenerator[tuple[str, str], None]:
-        """(side, HTML of its reply so far) as both generate at the same time. One that fails says so on its side."""
-        updates: asyncio.Queue[tuple[str, str | None]] = asyncio.Queue()
-
-        async def run(side: str, turn: Turn) -> None:
-            try:
-                async with aclosing(stream(self.desk, turn, answers[side])) as replies:
-                    async for reply in replies:
-                        updates.put_nowait((side, f'<div class="reply">{lines(reply)}</div>'))
-            except Exception as error:
-                updates.put_nowait((side, notice(in_words(error), "bad")))
-            finally:
-                updates.put_nowait((side, None))
-
-        tasks = [asyncio.create_task(run(side, turn)) for side, turn in turns.items()]
-        try:
-            running = len(tasks)
-            while running:
-                side, shown = await updates.get()
-                if shown is None:
-                    running -= 1
-                else:
-                    yield side, shown
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _finished(self, answers: dict[str, Answer], marked: bool) -> Update:
         """Both turns as the journal has them."""

@@ -20,10 +20,10 @@ from bot.web.pages.console import Console
 from bot.web.pages.feedback import FeedbackTab
 from bot.web.pages.handlers import QUIET, open_queue, spoken
 from bot.web.pages.html import escape
-from bot.web.pages.prompts import Prompts
 from bot.web.pages.proof import ProofTab
 from bot.web.pages.runs_tab import RunsTab
 from bot.web.pages.setup import Parts, Setup
+from bot.web.pages.studio.tab import Studio
 from bot.web.pages.workshop import WorkshopTab
 
 Update = dict[Any, Any]
@@ -42,7 +42,7 @@ class StaffPage:
             with gr.Tab("Compare", id="compare") as compare_tab:
                 self.compare = Compare(desk, chats)
             with gr.Tab("Prompts", id="prompts"):
-                self.prompts = Prompts(desk)
+                self.studio = Studio(desk)
             with gr.Tab(FeedbackTab.title, id="feedback") as feedback_tab:
                 self.feedback = FeedbackTab(desk)
             with gr.Tab("Adapters", id="adapters") as adapters_tab:
@@ -109,6 +109,6 @@ def build(desk: Desk) -> gr.Blocks:
         blocks.load(page.load, None, [page.head], **QUIET)
         blocks.load(page.console.load, None, page.console.loaded(), **QUIET).then(**page.console.describing)
         blocks.load(page.compare.load, None, page.compare.loaded(), **QUIET)
-        shown = [*page.prompts.filled, page.prompts.question]
-        blocks.load(page.prompts.load, None, shown, **QUIET).then(**page.prompts.looking)
+        shown = [*page.studio.filled, page.studio.preview.question]
+        page.studio.look_after(blocks.load(page.studio.load, None, shown, **QUIET))
     return open_queue(blocks)

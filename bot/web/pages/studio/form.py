@@ -1,6 +1,6 @@
-"""The prompt editor's form as plain data: a prompt to fields and back, what changed, and the messages as sent.
+"""The editor's form as plain data: a prompt to fields and back, and the draft that stands in the form.
 
-Pure; knows nothing of components or versions on disk.
+Knows nothing of components. Versions are read from a library that it is handed, and never written.
 """
 
 from __future__ import annotations
@@ -9,17 +9,23 @@ import dataclasses
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
-from bot.errors import PromptError
-from bot.prompts.render import render
-from bot.prompts.schema import Example, Prompt, check_prompt
-from bot.types import Message, Passage
-from bot.web.pages.html import chips, differences, escape, inline_difference
-from bot.web.pages.inspector import messages_html
+from bot.errors import InvalidMessage, PromptError
+from bot.prompts.library import DRAFT, PromptLibrary, PromptVersion
+from bot.prompts.schema import Prompt, Technique, check_prompt
 
 EXAMPLES = 8
 """Examples that the form shows; a version with more keeps the rest as they are."""
 SOURCE = "written on the page"
+
+
+class Opened(TypedDict):
+    """What the form was filled from: a version, and which was the latest at that time."""
+
+    name: str
+    version: int
+    latest: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +71,12 @@ class Fields:
 def edited(parent: Prompt, fields: Fields, author: str, note: str) -> Prompt:
     """`parent` with the form's texts. Raises PromptError naming every fault and its place."""
     rest = [example.model_dump() for example in parent.examples[EXAMPLES:]]
-    known = {(e.customer, e.agent): e.source for e in parent.examples}
-    pairs = [{"customer": c, "agent": a, "source": known.get((c, a), SOURCE)} for c, a in fields.examples]
-    technique = parent.technique
-    if technique in ("zero-shot", "few-shot"):
-        technique = "few-shot" if pairs or rest else "zero-shot"
+    pairs = [{"customer": c, "agent": a, "source": _source(parent, c, a)} for c, a in fields.examples]
     knowledge = {"found": fields.found, "nothing": fields.nothing} if fields.found or fields.nothing else None
     return check_prompt(
         {
             **parent.model_dump(exclude_none=True),
-            "technique": technique,
+            "technique": technique_of(parent, fields),
             "role": fields.role,
             "knowledge": knowledge,
             "template": fields.template,
@@ -86,34 +88,25 @@ def edited(parent: Prompt, fields: Fields, author: str, note: str) -> Prompt:
     )
 
 
+def technique_of(parent: Prompt, fields: Fields) -> Technique:
+    """An example makes a zero-shot prompt a few-shot one, and the last one taken away the reverse."""
+    if parent.technique not in ("zero-shot", "few-shot"):
+        return parent.technique
+    return "few-shot" if fields.examples or parent.examples[EXAMPLES:] else "zero-shot"
+
+
+def _source(parent: Prompt, customer: str, agent: str) -> str:
+    """An example that was corrected on one side still comes from where it came from."""
+    near = [e for e in parent.examples if e.customer == customer or e.agent == agent]
+    near.sort(key=lambda e: (e.customer, e.agent) != (customer, agent))
+    return near[0].source if near else SOURCE
+
+
 def check_remarks(author: str, note: str) -> None:
     if not note.strip():
         raise PromptError("The note is empty.", "Say in a sentence what this version changes and why.")
     if not author.strip():
         raise PromptError("The author is empty.", "Write your name or your team's.")
-
-
-def changes_html(before: Prompt, after: Fields, version: int) -> str:
-    """What the form changes in the version it was made from: struck out what went, underlined what came."""
-    old, new = shown_fields(before).named(), after.named()
-    rows = [
-        f"<h4>{escape(place)}</h4><p class='diff'>{inline_difference(old.get(place, ''), new.get(place, ''))}</p>"
-        for place in dict.fromkeys([*old, *new])
-        if old.get(place, "") != new.get(place, "")
-    ]
-    return "".join(rows) or f'<div class="empty">No change from version {version} yet.</div>'
-
-
-def both_html(theirs: Prompt, version: int, mine: Fields) -> str:
-    """Another's version beside the form's texts."""
-    old, new = shown_fields(theirs).named(), mine.named()
-    rows = ""
-    for place in dict.fromkeys([*old, *new]):
-        left, right = differences(old.get(place, ""), new.get(place, ""))
-        if old.get(place, "") != new.get(place, ""):
-            rows += f"<tr><th scope='row'>{escape(place)}</th><td>{left}</td><td>{right}</td></tr>"
-    head = f"<tr><td></td><th scope='col'>Version {version}</th><th scope='col'>Yours</th></tr>"
-    return f'<table class="both-texts"><thead>{head}</thead><tbody>{rows}</tbody></table>' if rows else ""
 
 
 def shown_fields(prompt: Prompt) -> Fields:
@@ -122,25 +115,27 @@ def shown_fields(prompt: Prompt) -> Fields:
     return dataclasses.replace(fields, examples=fields.examples[:EXAMPLES])
 
 
-def variables_html(prompt: Prompt) -> str:
-    """The variables that texts may hold, with what they stand for."""
-    own = [
-        f'<span class="chip" title="{escape(variable.description)}"><code>{{{escape(name)}}}</code>'
-        f"{escape(variable.default or 'required')}</span>"
-        for name, variable in prompt.variables.items()
-    ]
-    return f'<div class="variables"><span>Variables</span>{"".join(own)}{chips(["{message}", "{passages}"])}</div>'
+def open_version(library: PromptLibrary, opened: Opened) -> PromptVersion:
+    """The version that the form was filled from."""
+    if not opened:
+        raise InvalidMessage("No version is open.", "Reload the page and choose one.")
+    return library.get(f"{opened['name']}@{opened['version']}")
 
 
-def preview(
-    prompt: Prompt, examples: Sequence[Example], question: str, passages: Sequence[Passage] | None
-) -> tuple[Message, ...]:
-    """The messages as an engine would get them; a required variable shows its name."""
-    given = {name: f"‹{name}›" for name, v in prompt.variables.items() if v.required or v.default is None}
-    return render(prompt, examples, given, passages, (Message("user", question),))
+def draft_of(library: PromptLibrary, opened: Opened, fields: Fields) -> PromptVersion:
+    """What stands in the form: the open version where its texts are unchanged, else a draft that was not saved. Raises
+    PromptError naming every fault."""
+    parent = open_version(library, opened)
+    prompt = edited(parent.prompt, fields, parent.prompt.author, parent.prompt.note)
+    return parent if prompt.hash == parent.prompt.hash else PromptVersion(parent.name, DRAFT, prompt)
 
 
-def preview_html(messages: Sequence[Message], tokens: int) -> str:
-    count = f"{tokens:,} tokens" if tokens else "not counted by this engine"
-    body = messages_html([dataclasses.asdict(message) for message in messages])
-    return f'<p class="count-line">{len(messages)} messages, {count}</p>{body}'
+def is_edited(library: PromptLibrary, opened: Opened, fields: Fields) -> bool:
+    """Whether the form holds other texts than the version it was filled from. One that is empty throughout was not filled
+    yet."""
+    return bool(opened) and any(fields.values()) and fields != shown_fields(open_version(library, opened).prompt)
+
+
+def title(version: PromptVersion) -> str:
+    """As the studio calls it."""
+    return version.ref if version.version != DRAFT else "The draft"

@@ -1,0 +1,89 @@
+"""The cases of a prompt on what stands in the form, beside the version in production: what passes, what fails, and why."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+import gradio as gr
+
+from bot.desk import Desk
+from bot.errors import PromptError
+from bot.prompts.cases import Cases
+from bot.prompts.library import PRODUCTION, PromptVersion
+from bot.web.auth import require
+from bot.web.pages.handlers import QUIET, in_words, open_form, spoken, stop_first
+from bot.web.pages.html import notice
+from bot.web.pages.studio.editor import Editor
+from bot.web.pages.studio.form import Fields, Opened, title
+from bot.web.pages.studio.results_html import progress_html, results_html, tally
+from bot.web.pages.studio.running import try_versions
+
+Update = dict[Any, Any]
+
+
+class CaseRuns:
+    """The components and their handlers."""
+
+    def __init__(self, desk: Desk, editor: Editor) -> None:
+        self.desk, self.editor = desk, editor
+        with gr.Row(elem_classes="label-row"):
+            self.send_button = gr.Button("Run the cases", variant="primary", min_width=140, size="md", elem_id="run-cases")
+            self.stop_button = gr.Button("Stop", variant="stop", min_width=140, size="md", visible=False)
+        self.notice = gr.HTML("", padding=False, elem_classes="slot", elem_id="cases-notice")
+        self.results = gr.HTML("", padding=False, elem_classes="slot", elem_id="cases-results")
+        out = [self.send_button, self.stop_button, self.notice, self.results]
+        run = self.send_button.click(
+            self.run, [editor.opened, *editor.fields], out, concurrency_id="replies", **QUIET
+        )  # fmt: skip
+        stop_first(self.stop_button, [run])
+        self.stop_button.click(self.stopped, None, out, queue=False, **QUIET)
+
+    @property
+    def filled(self) -> list[Any]:
+        return [self.notice, self.results]
+
+    def shown(self) -> Update:
+        return {self.notice: "", self.results: ""}
+
+    async def run(self, request: gr.Request, opened: Opened, *values: str) -> AsyncGenerator[Update, None]:
+        """Progress, then the table."""
+        require(request, "lead")
+        try:
+            new = await self.editor.draft(opened, Fields.read(values))
+            old = await asyncio.to_thread(self._standing, new)
+            cases = await asyncio.to_thread(cases_of, self.desk, new.name)
+            yield {**open_form(self, False), self.notice: "", self.results: progress_html(0, 0)}
+            versions = [*([old] if old else []), new]
+            async with aclosing(try_versions(self.desk, versions, cases)) as steps:
+                async for step in steps:
+                    if isinstance(step, tuple):
+                        yield {self.results: progress_html(*step)}
+                        continue
+                    *before, after = step
+                    passed = all(outcome.passed for outcome in after)
+                    table = results_html(title(new), after, title(old) if old else "", before[0] if before else ())
+                    yield {self.notice: notice(tally(title(new), after), "good" if passed else "bad"), self.results: table}
+            yield open_form(self, True)
+        except Exception as error:
+            yield {**open_form(self, True), self.notice: notice(in_words(error), "bad"), self.results: ""}
+
+    def _standing(self, new: PromptVersion) -> PromptVersion | None:
+        """The version in production, where that is another one."""
+        standing = self.desk.journal.labels(new.name).get(PRODUCTION)
+        return self.desk.prompts.get(f"{new.name}@{standing}") if standing and standing != new.version else None
+
+    @spoken
+    async def stopped(self, request: gr.Request) -> Update:
+        require(request, "lead")
+        return {**open_form(self, True), self.notice: notice("Stopped."), self.results: ""}
+
+
+def cases_of(desk: Desk, name: str) -> Cases:
+    """Raises PromptError where there are none: a run of nothing would say that all is well."""
+    cases = desk.prompts.cases(name)
+    if not cases.cases:
+        raise PromptError(f"{name} has no cases.", "They stand in its cases.yaml; prompts/README.md explains the format.")
+    return cases

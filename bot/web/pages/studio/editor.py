@@ -1,0 +1,150 @@
+"""The editor: a version's texts in a form, with its variables at hand, and saving them as the next version.
+
+Text that a lead typed is never dropped without a way back: whatever goes wrong with saving, the form stays as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from bot.desk import Desk
+from bot.errors import Conflict
+from bot.prompts.library import PromptVersion
+from bot.web.auth import Person, require
+from bot.web.pages.handlers import QUIET, spoken
+from bot.web.pages.html import notice
+from bot.web.pages.studio.form import (
+    EXAMPLES,
+    Fields,
+    Opened,
+    check_remarks,
+    draft_of,
+    edited,
+    is_edited,
+    open_version,
+    shown_fields,
+)
+from bot.web.pages.studio.texts_html import both_html, draft_places, places, variables_html
+
+SAVE = "Save as new version"
+INSERT = Path(__file__).with_name("insert.js").read_text(encoding="utf-8")
+Update = dict[Any, Any]
+
+
+class Editor:
+    """The form's components. `opened` is what the form was filled from, `aside` what was typed before another version was
+    opened over it."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.opened = gr.State({})
+        self.aside = gr.State(None)
+        with gr.Column(elem_id="studio-form"):
+            self.variables = gr.HTML("", padding=False, js_on_load=INSERT, elem_id="variables")
+            self.role = gr.Textbox(label="Role", lines=6, max_lines=16, elem_id="role")
+            with gr.Row(elem_classes="tight"):
+                self.found = gr.Textbox(label="Knowledge, where passages were found", lines=3, max_lines=8, elem_id="found")
+                self.nothing = gr.Textbox(
+                    label="Knowledge, where nothing was found", lines=3, max_lines=8, elem_id="nothing"
+                )
+            self.template = gr.Textbox(
+                label="Template around the customer's message", lines=1, max_lines=6, elem_id="template"
+            )
+            self._examples()
+        with gr.Row(elem_classes="tight"):
+            self.note = gr.Textbox(label="Note: what changes, and why (required)", scale=3, elem_id="note")
+            self.author = gr.Textbox(label="Author", min_width=120, scale=1, elem_id="author")
+        self.notice = gr.HTML("", padding=False, elem_classes="slot", elem_id="save-notice")
+        with gr.Row(elem_classes="tight"):
+            self.save_button = gr.Button(SAVE, variant="primary", elem_id="save")
+            self.back_button = gr.Button("Bring my edits back", visible=False, elem_id="bring-back")
+        self.more.click(self.add, self.fields, self.pairs, **QUIET)
+
+    def _examples(self) -> None:
+        self.customers: list[gr.Textbox] = []
+        self.agents: list[gr.Textbox] = []
+        self.pairs: list[gr.Row] = []
+        with gr.Accordion("Examples", open=True, elem_id="examples"):
+            for number in range(1, EXAMPLES + 1):
+                with gr.Row(visible=False, elem_classes="tight") as pair:
+                    self.customers.append(gr.Textbox(label=f"Example {number}, customer", lines=2, max_lines=6))
+                    self.agents.append(gr.Textbox(label=f"Example {number}, agent", lines=2, max_lines=6))
+                self.pairs.append(pair)
+            self.more = gr.Button("Add an example", size="sm", elem_id="add-example")
+
+    @property
+    def fields(self) -> list[Any]:
+        """The form, in the order that Fields.read takes."""
+        return [self.role, self.found, self.nothing, self.template, *self.customers, *self.agents]
+
+    @property
+    def filled(self) -> list[Any]:
+        return [
+            self.opened, self.aside, self.variables, *self.fields, *self.pairs, self.note, self.author, self.notice,
+            self.save_button, self.back_button,
+        ]  # fmt: skip
+
+    def shown(self, found: PromptVersion, latest: int) -> Update:
+        """That version in the form."""
+        return {
+            self.opened: Opened(name=found.name, version=found.version, latest=latest),
+            self.variables: variables_html(found.prompt),
+            **self._fill(shown_fields(found.prompt)),
+            self.note: "",
+            self.notice: "",
+            self.save_button: SAVE,
+        }
+
+    def _fill(self, fields: Fields) -> Update:
+        shown = [gr.update(visible=number < len(fields.examples)) for number in range(EXAMPLES)]
+        return dict(zip([*self.fields, *self.pairs], [*fields.values(), *shown], strict=True))
+
+    def signed(self, person: Person, author: str) -> Update:
+        """Who is signed in need not say who wrote a version."""
+        return {self.author: gr.update(value=author, visible=not person.name)}
+
+    def put_aside(self, opened: Opened, aside: Any, fields: Fields) -> Update:
+        """Edits that are not saved are kept while another version is looked at."""
+        told: Update = {}
+        if is_edited(self.desk.prompts, opened, fields):
+            aside = (opened, fields)
+            told = {self.notice: notice(f"Your edits of {opened['name']}@{opened['version']} were put aside.")}
+        return {**told, self.aside: aside, self.back_button: gr.update(visible=aside is not None)}
+
+    def brought_back(self, fields: Fields) -> Update:
+        return {**self._fill(fields), self.aside: None, self.back_button: gr.update(visible=False)}
+
+    @spoken
+    async def add(self, request: gr.Request, *values: str) -> list[Any]:
+        """One more row for an example."""
+        require(request, "lead")
+        rows = len(Fields.read(values).examples) + 1
+        return [gr.update(visible=True) if number < rows else gr.skip() for number in range(EXAMPLES)]
+
+    async def draft(self, opened: Opened, fields: Fields) -> PromptVersion:
+        """What stands in the form."""
+        return await asyncio.to_thread(draft_of, self.desk.prompts, opened, fields)
+
+    def save(self, opened: Opened, fields: Fields, author: str, note: str) -> PromptVersion:
+        """The form as the next version. One that is no newer than the latest had these texts before. Raises Conflict where
+        another was saved meanwhile."""
+        check_remarks(author, note)
+        prompt = edited(open_version(self.desk.prompts, opened).prompt, fields, author, note)
+        return self.desk.prompts.save(opened["name"], prompt, opened["latest"])
+
+    def conflict(self, opened: Opened, fields: Fields, error: Conflict) -> Update:
+        """Both texts; the next save goes on top of what was just shown."""
+        library = self.desk.prompts
+        latest = library.versions(opened["name"])[-1]
+        theirs = library.get(f"{opened['name']}@{latest}").prompt
+        mine = draft_places(open_version(library, opened).prompt, fields)
+        told = f"{error} By {theirs.author}: {theirs.note}"
+        return {
+            self.opened: Opened(name=opened["name"], version=opened["version"], latest=latest),
+            self.notice: notice(told, "bad") + both_html(places(theirs), latest, mine),
+            self.save_button: f"Save mine on top of version {latest}",
+        }

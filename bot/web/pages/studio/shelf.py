@@ -1,0 +1,104 @@
+"""The list of prompts with its search, and the versions of the open one, each with the labels that are on it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import textwrap
+from typing import Any
+
+import gradio as gr
+
+from bot.desk import Desk
+from bot.errors import BotError
+from bot.prompts.library import PromptLibrary, PromptVersion
+from bot.skeleton.templates import template_names
+from bot.web.auth import require
+from bot.web.pages.handlers import QUIET, spoken
+from bot.web.pages.html import notice
+from bot.web.pages.studio.texts_html import about_html
+
+Update = dict[Any, Any]
+NOTE = 46
+"""Characters of a version's note in the list."""
+
+
+class Shelf:
+    """The components. Who listens to what is chosen is the tab."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
+        self.search = gr.Textbox(label="Search", placeholder="Name, note or text", max_lines=1, elem_id="prompt-search")
+        self.name = gr.Radio([], label="Prompts", elem_id="prompt-name", elem_classes="stacked shelf")
+        self.version = gr.Radio([], label="Versions, newest first", elem_id="prompt-versions", elem_classes="stacked shelf")
+        self.about = gr.HTML("", padding=False)
+        with gr.Accordion("New prompt", open=False, elem_id="new-prompt"):
+            self.new_name = gr.Textbox(label="Name", placeholder="order-status", max_lines=1, elem_id="new-name")
+            self.source = gr.Dropdown([], label="Begin from", elem_id="new-source")
+            self.begin_button = gr.Button("Begin", size="sm", elem_id="begin")
+            self.notice = gr.HTML("", padding=False, elem_classes="slot", elem_id="begin-notice")
+        # What is pasted changes a box, and is no input to it.
+        self.search.change(self.find, [self.search, self.name], [self.name], trigger_mode="always_last", **QUIET)
+
+    @property
+    def filled(self) -> list[Any]:
+        return [self.search, self.name, self.version, self.about, self.new_name, self.source, self.notice]
+
+    @spoken
+    async def find(self, request: gr.Request, query: str, name: str | None) -> Any:
+        require(request, "lead")
+        return await asyncio.to_thread(self._found, query, name)
+
+    def _found(self, query: str, name: str | None) -> Any:
+        hits = matching(self.desk.prompts, query or "")
+        choices = [(_marked(hit, self.desk.journal.labels(hit)), hit) for hit in hits]
+        return gr.update(choices=choices, value=name if name in hits else None)
+
+    def shown(self, found: PromptVersion, query: str) -> Update:
+        """That version as the open one."""
+        labels = self.desk.journal.labels(found.name)
+        known = reversed(self.desk.prompts.versions(found.name))
+        choices = [(self._line(found.name, number, labels), number) for number in known]
+        return {
+            self.name: self._found(query, found.name),
+            self.version: gr.update(choices=choices, value=found.version),
+            self.about: about_html(found),
+            self.source: gr.update(choices=[(f"A copy of {found.ref}", found.ref), *template_names()], value=found.ref),
+            self.notice: "",
+        }
+
+    def empty(self) -> Update:
+        """Where there is no prompt yet."""
+        return {self.source: gr.update(choices=template_names(), value=template_names()[0])}
+
+    def begun(self, found: PromptVersion) -> Update:
+        return {self.search: "", self.new_name: "", self.notice: notice(f"{found.name} has begun: it is open now.", "good")}
+
+    def _line(self, name: str, number: int, labels: dict[str, int]) -> str:
+        try:
+            note = textwrap.shorten(self.desk.prompts.get(f"{name}@{number}").prompt.note, NOTE, placeholder=" …")
+        except BotError:
+            note = "cannot be read"
+        marks = sorted(label for label, version in labels.items() if version == number)
+        return f"{' · '.join([f'Version {number}', *marks])}: {note}"
+
+
+def _marked(name: str, labels: dict[str, int]) -> str:
+    """A prompt with its labels."""
+    return " · ".join([name, *(f"{label} {version}" for label, version in sorted(labels.items()))])
+
+
+def matching(library: PromptLibrary, query: str) -> list[str]:
+    """The prompts whose name, notes and texts together, over all versions, hold every word of `query`."""
+    words = query.casefold().split()
+    return [name for name in library.names() if not words or all(word in _words(library, name) for word in words)]
+
+
+def _words(library: PromptLibrary, name: str) -> str:
+    parts = [name]
+    for number in library.versions(name):
+        # One that cannot be read hides nothing of the others.
+        with contextlib.suppress(BotError):
+            prompt = library.get(f"{name}@{number}").prompt
+            parts += [prompt.note, prompt.author, *(text for _, text, _ in prompt.texts())]
+    return "\n".join(parts).casefold()

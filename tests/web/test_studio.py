@@ -1,0 +1,308 @@
+"""The studio without a browser: what is found, previewed, compared, tried, judged, saved, published and taken back, and that
+nothing a lead typed is lost on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import threading
+from collections.abc import AsyncGenerator
+from types import SimpleNamespace
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from bot.desk import Desk
+from bot.engine.scripted import ScriptedEngine
+from bot.errors import PromptError
+from bot.prompts.library import DRAFT
+from bot.types import AgentSpec, Message, Turn
+from bot.web.auth import Person
+from bot.web.pages.chat import Chats
+from bot.web.pages.studio.form import Fields, Opened, draft_of, edited
+from bot.web.pages.studio.results_html import history_html, person, results_html
+from bot.web.pages.studio.shelf import matching
+from bot.web.pages.studio.tab import Studio
+from bot.web.pages.studio.texts_html import changes_html, draft_places, places, preview_html, variables_html
+
+EVIL = "<script>alert(1)</script>"
+
+
+def by(name: str) -> Any:
+    """A request of a lead who is signed in."""
+    return SimpleNamespace(state=SimpleNamespace(person=Person(name, "lead", name)))
+
+
+ADA, BEN = by("ada"), by("ben")
+
+
+def fields(desk: Desk, version: int = 1, **changes: Any) -> list[str]:
+    """The form's boxes over a version of support, some of them changed."""
+    kept = Fields.of(desk.prompts.get(f"support@{version}").prompt)
+    texts = {name: changes.get(name, getattr(kept, name)) for name in Fields.__dataclass_fields__}
+    return Fields(**texts).values()
+
+
+def opened(version: int = 1, latest: int = 1) -> Opened:
+    return Opened(name="support", version=version, latest=latest)
+
+
+async def all_of(updates: AsyncGenerator[dict[Any, Any], None]) -> dict[Any, Any]:
+    """What the page shows after all updates."""
+    shown: dict[Any, Any] = {}
+    async for update in updates:
+        shown |= update
+    return shown
+
+
+async def save(studio: Studio, who: Any, at: Opened, note: str, values: list[str]) -> dict[Any, Any]:
+    return await studio.save(who, "", at, "", note, *values)
+
+
+def replies(desk: Desk, *texts: str) -> None:
+    assert isinstance(desk.engine, ScriptedEngine)
+    desk.engine.enqueue(*texts)
+
+
+async def test_it_opens_what_customers_meet_and_marks_labels(studio: Studio) -> None:
+    shown = await studio.load(ADA)
+    assert shown[studio.editor.opened] == opened()
+    assert shown[studio.shelf.name] == gr.update(choices=[("support · production 1", "support")], value="support")
+    assert shown[studio.shelf.version]["choices"] == [("Version 1 · production: A first version to start from.", 1)]
+    assert shown[studio.editor.author] == gr.update(value="", visible=False), "who is signed in is the author"
+
+
+async def test_search_looks_at_names_notes_and_texts_of_all_versions(studio: Studio, desk: Desk, steps: str) -> None:
+    first = desk.prompts.get("support@1").prompt
+    desk.prompts.save("support", first.model_copy(update={"role": "Answer in verse.", "note": "For fun."}), 1)
+    (desk.prompts.root / "steps" / "v2.yaml").write_text("{ broken")
+    library = desk.prompts
+    assert matching(library, "") == ["steps", "support"]
+    assert matching(library, "VERSE fun") == ["support"]
+    assert matching(library, "step") == ["steps"]
+    assert matching(library, "connect a person") == ["steps", "support"], "also where a newer version says otherwise"
+    found = await studio.shelf.find(ADA, "verse", "steps")
+    assert found["choices"] == [("support · production 1", "support")]
+    assert found["value"] is None
+
+
+async def test_the_preview_shows_messages_tokens_and_advice(studio: Studio, desk: Desk) -> None:
+    look = studio.preview.look
+    shown = await look(ADA, opened(), "where is it?", *fields(desk))
+    assert "where is it?" in shown[studio.preview.preview]
+    assert "that the base reads" in shown[studio.preview.preview]
+    assert "Nothing to advise" in shown[studio.preview.findings]
+    shown = await look(ADA, opened(), "", *fields(desk, role="Be nice if possible. <think>"))
+    for word in ("no goal", "vague"):
+        assert word not in shown[studio.preview.findings], "the rule's name is for the terminal"
+    for word in ("says nothing that can be checked", "does not say what the agent is to do", "&lt;think&gt;", "mark-error"):
+        assert word in shown[studio.preview.findings]
+    shown = await look(ADA, opened(), "", *fields(desk, role="Answer {who}."))
+    assert "line 1, column 8" in shown[studio.preview.preview]
+    assert not shown[studio.preview.findings]
+
+
+def test_more_than_half_of_the_context_is_marked() -> None:
+    message = (Message("user", "x"),)
+    assert " over" not in preview_html(message, 50, 100)
+    assert " over" in preview_html(message, 51, 100)
+    assert "more than half" in preview_html(message, 51, 100)
+    assert "not counted" in preview_html(message, 0, 100)
+
+
+async def test_any_two_versions_and_the_draft_are_compared(studio: Studio, desk: Desk) -> None:
+    first = desk.prompts.get("support@1").prompt
+    hotter = first.decoding.model_copy(update={"temperature": 0.5})
+    desk.prompts.save("support", first.model_copy(update={"decoding": hotter}), 1)
+    values = fields(desk, 2, role="Answer {company}'s customers.", examples=(("a?", "b."),))
+    look = studio.changes.look
+    changed = await look(ADA, opened(2, 2), 2, DRAFT, *values)
+    assert "<ins>" in changed
+    assert "Example 1, agent" in changed
+    assert "<del>zero</del><ins>few</ins>-shot" in changed
+    assert "Decoding" not in changed
+    assert "Decoding" in await look(ADA, opened(2, 2), 1, 2, *values)
+    assert "say the same" in await look(ADA, opened(2, 2), 2, 2, *values)
+
+
+def test_an_example_that_is_corrected_keeps_where_it_came_from(desk: Desk) -> None:
+    first = desk.prompts.get("support@1").prompt
+    known = {"customer": "where is it?", "agent": "Soon.", "source": "conversation r-12"}
+    parent = first.model_validate({**first.model_dump(), "technique": "few-shot", "examples": [known]})
+    kept = Fields.of(parent)
+    for pair, source in (
+        (("where is it?", "It comes on Monday."), "conversation r-12"),
+        (("where is my lamp?", "Soon."), "conversation r-12"),
+        (("something else", "entirely"), "written on the page"),
+    ):
+        changed = Fields(kept.role, kept.found, kept.nothing, kept.template, (pair,))
+        assert edited(parent, changed, "ada", "n").examples[0].source == source
+
+
+async def test_old_and_new_answer_customers_questions_and_nothing_is_saved(studio: Studio, desk: Desk) -> None:
+    asked = [f"question {n}?" for n in range(4)]
+    for place in ("", "console"):
+        for text in asked if not place else ["from the console"]:
+            chats = Chats(desk, place)
+            turn = Turn((Message("user", text),), AgentSpec(), conversation=await chats.begin(Person(text, "customer")))
+            await desk.agent.ainvoke(turn)
+    offered = studio.sides.shown(desk.prompts.get("support@1"))[studio.sides.questions]
+    assert [value for _, value in offered["choices"]] == asked[::-1], "staff's own are left out"
+    assert offered["value"] == asked[:0:-1]
+    values = fields(desk, role="Answer with a rhyme.")
+    shown = await all_of(studio.sides.ask(ADA, opened(), offered["value"], 1, *values))
+    html = shown[studio.sides.replies]
+    for text in (*asked[1:], "support@1", "The draft"):
+        assert text in html
+    assert desk.prompts.versions("support") == [1]
+    assert isinstance(desk.engine, ScriptedEngine)
+    roles = [call.messages[0].content.startswith("Answer with a rhyme") for call in list(desk.engine.calls)[-6:]]
+    assert sorted(roles) == [False] * 3 + [True] * 3
+    assert desk.journal.questions(10) == asked[::-1], "a trial asks nothing in a customer's name"
+
+
+async def test_one_side_that_fails_says_so_in_its_place(studio: Studio, desk: Desk) -> None:
+    first = desk.prompts.get("support@1").prompt.model_dump()
+    first["variables"] = {"shop": {"description": "the shop", "required": True}}
+    desk.prompts.save("support", edited(type(desk.prompts.get("support@1").prompt).model_validate(
+        {**first, "role": "Answer for {shop}."}), Fields("Answer for {shop}.", "", "", "{message}", ()), "a", "n"), 1)  # fmt: skip
+    replies(desk, "Hello there.")
+    shown = await all_of(studio.sides.ask(ADA, opened(2, 2), ["hello?"], 1, *fields(desk, 2)))
+    assert "Hello there." in shown[studio.sides.replies]
+    assert "missing: shop" in shown[studio.sides.replies]
+    none = await all_of(studio.sides.ask(ADA, opened(), [], 1, *fields(desk)))
+    assert "No question is chosen" in none[studio.sides.notice]
+
+
+async def test_cases_run_with_progress_on_what_stands_in_the_form_beside_production(studio: Studio, desk: Desk) -> None:
+    values = fields(desk, role="Answer and greet.")
+    updates = [update async for update in studio.cases.run(ADA, opened(), *values)]
+    told = "".join(str(update.get(studio.cases.results, "")) for update in updates)
+    for done in range(5):
+        assert f"{done} of 4 cases" in told
+    table = updates[-2][studio.cases.results]
+    assert "support@1" in table
+    assert "The draft" in table
+    assert "The draft passes 1 of 2 cases." in updates[-2][studio.cases.notice]
+    (desk.prompts.root / "support" / "cases.yaml").unlink()
+    shown = await all_of(studio.cases.run(ADA, opened(), *values))
+    assert "has no cases" in shown[studio.cases.notice]
+
+
+async def test_closing_a_run_ends_its_cases(studio: Studio, desk: Desk) -> None:
+    desk.engine = ScriptedEngine(delay=5.0)
+    before = asyncio.all_tasks()
+    run = studio.cases.run(ADA, opened(), *fields(desk))
+    for _ in range(2):
+        await anext(run)
+    await asyncio.wait_for(run.aclose(), 5)
+    assert asyncio.all_tasks() == before
+
+
+async def test_who_is_signed_in_is_the_author_and_a_name_cannot_be_borrowed(studio: Studio, desk: Desk) -> None:
+    shown = await studio.save(ADA, "", opened(), "ben", "Greets.", *fields(desk, role="Answer and greet."))
+    assert "support@2 is saved" in shown[studio.editor.notice]
+    saved = desk.prompts.get("support@2").prompt
+    assert (saved.author, saved.note) == ("ada", "Greets.")
+    again = await save(studio, ADA, opened(2, 2), "Again.", fields(desk, 2))
+    assert "Nothing to save" in again[studio.editor.notice]
+    for note, role, says in (("", "Answer.", "note is empty"), ("x", "Answer {who}.", "not declared")):
+        kept = await save(studio, ADA, opened(2, 2), note, fields(desk, 2, role=role))
+        assert says in kept[studio.editor.notice]
+        assert not set(kept) & set(studio.editor.fields), "the form stays as it is"
+
+
+async def test_of_two_who_save_at_once_one_wins_and_the_other_sees_both(studio: Studio, desk: Desk) -> None:
+    texts = {"Answer as ada.": ADA, "Answer as ben.": BEN}
+    start = threading.Barrier(2)
+
+    def race(role: str, who: Any) -> dict[Any, Any]:
+        start.wait()
+        return asyncio.run(save(studio, who, opened(), "Mine.", fields(desk, role=role)))
+
+    both = await asyncio.gather(*(asyncio.to_thread(race, role, who) for role, who in texts.items()))
+    lost = next(shown for shown in both if "is saved" not in shown[studio.editor.notice])
+    assert desk.prompts.versions("support") == [1, 2]
+    winner = desk.prompts.get("support@2").prompt
+    mine = next(role for role in texts if role != winner.role)
+    assert not set(lost) & {*studio.editor.fields, studio.editor.note}, "nothing that was typed is touched"
+    for text in (winner.author, "Version 2", "Yours"):
+        assert text in lost[studio.editor.notice]
+    assert lost[studio.editor.save_button] == "Save mine on top of version 2"
+    assert lost[studio.changes.before]["value"] == 2
+    on_top = await save(studio, texts[mine], lost[studio.editor.opened], "Mine.", fields(desk, role=mine))
+    assert "support@3 is saved" in on_top[studio.editor.notice]
+    assert desk.prompts.get("support@3").prompt.role == mine
+
+
+async def test_a_prompt_is_begun_from_a_template_with_its_cases(studio: Studio, desk: Desk) -> None:
+    values = fields(desk, role="Answer. Not saved")
+    begun = await studio.begin(ADA, "order-status", "apologise", "", opened(), None, *values)
+    assert begun[studio.editor.opened] == Opened(name="order-status", version=1, latest=1)
+    assert begun[studio.editor.aside][1].role == "Answer. Not saved"
+    assert desk.prompts.get("order-status@1").prompt.author == "ada"
+    assert desk.prompts.cases("order-status").cases
+    for name, source, says in (
+        ("order-status", "apologise", "already"),
+        ("../x", "apologise", "not valid"),
+        ("x", "nothing", "no template"),
+    ):
+        refused = await studio.begin(ADA, name, source, "", opened(), None, *values)
+        assert says in refused[studio.shelf.notice]
+        assert set(refused) == {studio.shelf.notice}
+
+
+async def test_where_there_is_no_prompt_one_is_begun(studio: Studio, desk: Desk) -> None:
+    shutil.rmtree(desk.prompts.root / "support")
+    empty = await studio.load(ADA)
+    assert "no prompt yet" in empty[studio.editor.notice]
+    source = empty[studio.shelf.source]["value"]
+    begun = await studio.begin(ADA, "first", source, "", {}, None, *[""] * len(studio.editor.fields))  # type: ignore[typeddict-item]
+    assert begun[studio.editor.opened]["name"] == "first"
+    assert begun[studio.editor.aside] is None
+
+
+async def test_edits_are_put_aside_and_brought_back(studio: Studio, desk: Desk) -> None:
+    desk.prompts.save("support", desk.prompts.get("support@1").prompt.model_copy(update={"role": "Answer."}), 1)
+    values = fields(desk, 2, role="Answer. Not saved")
+    shown = await studio.pick_version(ADA, 1, "", opened(2, 2), None, *values)
+    assert "put aside" in shown[studio.editor.notice]
+    assert shown[studio.editor.back_button] == gr.update(visible=True)
+    back = await studio.bring_back(ADA, "", shown[studio.editor.aside])
+    assert back[studio.editor.role] == "Answer. Not saved"
+    assert back[studio.editor.opened] == opened(2, 2)
+    untouched = await studio.pick_name(ADA, "support", "", opened(2, 2), None, *fields(desk, 2))
+    assert untouched[studio.editor.aside] is None
+
+
+async def test_no_text_becomes_html(desk: Desk) -> None:
+    first = desk.prompts.get("support@1").prompt.model_dump()
+    variables = {"shop": {"description": EVIL, "default": EVIL}}
+    prompt = type(desk.prompts.get("support@1").prompt).model_validate({**first, "role": EVIL, "variables": variables,
+        "knowledge": None})  # fmt: skip
+    move = SimpleNamespace(at=desk.journal.label_moves("support")[0].at, label=EVIL, previous=1, version=2, forced=True,
+        who=EVIL, why=EVIL)  # fmt: skip
+    outcome: Any = SimpleNamespace(case=EVIL, passed=False, failures=(EVIL,), reply=EVIL)
+    mine = Fields(EVIL, "", "", "{message}", ((EVIL, EVIL),))
+    for html in (
+        variables_html(prompt), changes_html(places(prompt), draft_places(prompt, mine)),
+        history_html([move]), results_html(EVIL, [outcome]),  # type: ignore[list-item]
+    ):  # fmt: skip
+        assert "<script" not in html
+        assert "&lt;" in html
+
+
+def test_a_draft_is_no_version_on_disk(desk: Desk) -> None:
+    values = Fields.read(fields(desk, role="Answer."))
+    draft = draft_of(desk.prompts, opened(), values)
+    assert draft.ref == "support@0"
+    assert desk.prompts.trying(draft).get("support@0") is draft
+    with pytest.raises(PromptError, match="not declared"):
+        draft_of(desk.prompts, opened(), Fields.read(fields(desk, role="{who}")))
+    assert draft_of(desk.prompts, opened(), Fields.read(fields(desk))).ref == "support@1"
+
+
+def test_a_browser_that_nobody_signed_in_from_has_a_short_name() -> None:
+    assert person("0123456789abcdef" * 2) == "browser 01234567"
+    assert person("ada") == "ada"
