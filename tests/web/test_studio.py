@@ -66,11 +66,13 @@ def replies(desk: Desk, *texts: str) -> None:
 
 
 async def test_it_opens_what_customers_meet_and_marks_labels(studio: Studio) -> None:
-    shown = await studio.load(ADA)
+    shown = await studio.load(ADA, {})
     assert shown[studio.editor.opened] == opened()
     assert shown[studio.shelf.name] == gr.update(choices=[("support · production 1", "support")], value="support")
     assert shown[studio.shelf.version]["choices"] == [("Version 1 · production: A first version to start from.", 1)]
     assert shown[studio.editor.author] == gr.update(value="", visible=False), "who is signed in is the author"
+    again = await studio.load(ADA, opened())
+    assert again == {studio.editor.opened: opened()}, "what is being edited stays when the tab is opened again"
 
 
 async def test_search_looks_at_names_notes_and_texts_of_all_versions(studio: Studio, desk: Desk, steps: str) -> None:
@@ -255,7 +257,7 @@ async def test_a_prompt_is_begun_from_a_template_with_its_cases(studio: Studio, 
 
 async def test_where_there_is_no_prompt_one_is_begun(studio: Studio, desk: Desk) -> None:
     shutil.rmtree(desk.prompts.root / "support")
-    empty = await studio.load(ADA)
+    empty = await studio.load(ADA, {})
     assert "no prompt yet" in empty[studio.editor.notice]
     source = empty[studio.shelf.source]["value"]
     begun = await studio.begin(ADA, "first", source, "", {}, None, *[""] * len(studio.editor.fields))  # type: ignore[typeddict-item]

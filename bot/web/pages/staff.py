@@ -41,7 +41,7 @@ class StaffPage:
                 self.console = Console(desk, chats)
             with gr.Tab("Compare", id="compare") as compare_tab:
                 self.compare = Compare(desk, chats)
-            with gr.Tab("Prompts", id="prompts"):
+            with gr.Tab("Prompts", id="prompts") as prompts_tab:
                 self.studio = Studio(desk)
             with gr.Tab(FeedbackTab.title, id="feedback") as feedback_tab:
                 self.feedback = FeedbackTab(desk)
@@ -57,6 +57,8 @@ class StaffPage:
         ):
             for setup in setups:
                 tab.select(self._refresher(setup), setup.controls, setup.filled, **QUIET)
+        shown = [*self.studio.filled, self.studio.preview.question]
+        self.studio.look_after(prompts_tab.select(self.studio.load, [self.studio.editor.opened], shown, **QUIET))
         feedback_tab.select(**self.feedback.looking)
         adapters_tab.select(self.adapters.load, None, self.adapters.filled, **QUIET)
         chosen = [self.workshop.recipe, self.workshop.run]
@@ -109,6 +111,4 @@ def build(desk: Desk) -> gr.Blocks:
         blocks.load(page.load, None, [page.head], **QUIET)
         blocks.load(page.console.load, None, page.console.loaded(), **QUIET).then(**page.console.describing)
         blocks.load(page.compare.load, None, page.compare.loaded(), **QUIET)
-        shown = [*page.studio.filled, page.studio.preview.question]
-        page.studio.look_after(blocks.load(page.studio.load, None, shown, **QUIET))
     return open_queue(blocks)

@@ -91,8 +91,11 @@ class Studio:
         ]  # fmt: skip
 
     @spoken
-    async def load(self, request: gr.Request) -> Update:
+    async def load(self, request: gr.Request, opened: Opened) -> Update:
+        """Fills the tab when it is opened; what is open already, perhaps edited, stays."""
         person = require(request, "lead")
+        if opened:
+            return {self.editor.opened: opened}
         found = await asyncio.to_thread(self._first)
         return {**found, **self.editor.signed(person, "")}
 
