@@ -192,6 +192,7 @@ def desk(page: Page, server: Server) -> Page:
 def test_a_saved_version_answers_in_the_console(desk: Page, server: Server, shot: Shot) -> None:
     desk.get_by_role("tab", name="Prompts").click()
     versions = desk.locator("#prompt-versions label")
+    expect(versions.first).to_be_visible()
     before = versions.count()
     role = desk.locator("#role textarea")
     role.fill("You are {agent_name} of {company}. Start every reply with")
