@@ -4,7 +4,7 @@
 #   make bench      the engine's correctness at length, and its speed beside others
 #   make bench-train DATA=FOLDER   training: speed, resuming, what is gained, what is refused
 #   make gate       the demo's replies against those of .ci/returns.json
-#   make proof      prompt, adapter, or both, on the demo: docs/proof and README's table (under an hour)
+#   make proof      prompt, adapter, or both, on the demo, with the learning curve: docs/proof (under an hour)
 #   make faults     saving and publishing under kill -9, full disks and many writers, at length (FAULTS=500)
 #   make starter DATA=FOLDER   train the embedded base model (hours; resumes by itself)
 # TORCH_INDEX=URL picks where torch comes from, such as PyTorch's CPU index (see README).
@@ -50,7 +50,6 @@ gate: $(VENV)/.ready
 
 proof: $(VENV)/.ready-dev
 	$(BIN)/bot evaluate --scenario returns --curve --out docs/proof $(ARGS)
-	$(BIN)/python -m tests.load.readme
 
 faults: $(VENV)/.ready-dev
 	FAULTS=$(or $(FAULTS),500) $(BIN)/pytest tests/faults $(ARGS)
