@@ -79,9 +79,10 @@ def resuming(bench: Bench) -> list[Row]:
                 time.sleep(0.0005 if saving else 0.02)
             if process.poll() is not None:
                 break
-            kinds["while saving" if _saving(recipe) else "at a step"] += 1
             process.send_signal(signal.SIGKILL)
             process.wait()
+            # What it left behind tells what it was at.
+            kinds["while saving" if _saving(recipe) else "at a step"] += 1
             killed += 1
             resume = ("--resume",)
         finished += process.poll() == 0 or _start(recipe, "--resume").wait() == 0
