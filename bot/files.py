@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,9 +39,37 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
+PART = ".part"
+ABANDONED = 3600
+"""Seconds after which a file that was being written has no writer any more."""
+
+
+def _make(folder: Path) -> None:
+    """A folder with those above it, each durable in the one that holds it, or not there at all."""
+    if folder.is_dir():
+        return
+    _make(folder.parent)
+    folder.mkdir(exist_ok=True)
+    try:
+        sync(folder.parent)
+    except OSError:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        raise
+
+
+def _sweep(folder: Path) -> None:
+    """Take away what killed writers left."""
+    for left in folder.glob(f".*{PART}"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > ABANDONED:
+                left.unlink()
+
+
 def _write(path: Path, text: str, publish: Callable[[str, Path], None]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    _make(path.parent)
+    _sweep(path.parent)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PART)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)

@@ -125,7 +125,8 @@ def prompts_label(
         outcomes = await _try(desk, version, adapters, knowledge) if label == PRODUCTION else []
         forced = put_label(desk.journal, version, Wish(label, _who(), why, before, force), outcomes)
         moved = f", before on version {before}" if before else ""
-        return f"{version.name}@{label} is on version {version.version} now{moved}{', forced' if forced else ''}."
+        untried = "" if outcomes or label != PRODUCTION else f" {version.name} has no cases: nothing was tried."
+        return f"{version.name}@{label} is on version {version.version} now{moved}{', forced' if forced else ''}.{untried}"
 
     put(_on_desk(workspace, base, engine, work))
 
@@ -161,7 +162,7 @@ def prompts_test(
     engine: EngineName = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a prompt's cases, old against new. Exit code 1 where the new version fails one."""
+    """Run a prompt's cases, old against new. Exit code 1 where the new version fails one, or there are none."""
     from bot.prompts.library import PRODUCTION
 
     async def work(desk: Desk) -> tuple[list[Outcome], list[Outcome], str, str]:
@@ -183,8 +184,8 @@ def prompts_test(
         rows.append(row)
     table(rows, as_json)
     failed = sum(not outcome.passed for outcome in after)
-    say(f"{new} passes {len(after) - failed} of {len(after)} cases." if after else f"{new} has no cases.")
-    if failed:
+    say(f"{new} passes {len(after) - failed} of {len(after)} cases." if after else f"{new} has no cases: nothing was tried.")
+    if failed or not after:
         raise typer.Exit(1)
 
 

@@ -1,16 +1,20 @@
-"""Opening the database: SQLite in the workspace or any SQLAlchemy URL, brought to this version's schema.
+"""Opening the database: SQLite in the workspace or any SQLAlchemy URL, brought to this version's schema; and writing to it,
+so that a disk that refuses is told in words.
 
 A database made by a newer Switchboard is refused in words and left as it is.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.orm import Session, sessionmaker
 
 from bot.errors import JournalError
 
@@ -28,9 +32,33 @@ def open_database(url: str) -> Engine:
         _migrate(engine)
     # A driver that is not installed is an ImportError, a folder that cannot be made an OSError.
     except (SQLAlchemyError, ImportError, OSError) as error:
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise JournalError(f"The database {_shown(url)} cannot be used: {reason}.", "Check the setting database.") from None
+        raise JournalError(
+            f"The database {_shown(url)} cannot be used: {_reason(error)}.", "Check the setting database."
+        ) from None
     return engine
+
+
+@contextlib.contextmanager
+def writing(sessions: sessionmaker[Session], failed: str) -> Iterator[Session]:
+    """A session whose changes are saved together when it ends. Raises JournalError, which begins with `failed` ("The vote
+    was not saved"), where the database refuses; nothing has changed then. An IntegrityError passes: what it means, that
+    somebody else was first, is the caller's to say."""
+    try:
+        with sessions.begin() as session:
+            yield session
+    except IntegrityError:
+        raise
+    except SQLAlchemyError as error:
+        raise JournalError(f"{failed}: {_reason(error)}.", "Make room on the database's disk, then try again.") from None
+
+
+def storable(text: str) -> str:
+    """`text` without what no database takes, lone surrogates: a question refused for them is still recorded."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error).splitlines()[0]
 
 
 def _shown(url: str) -> str:

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
 from bot.errors import Conflict, InvalidMessage, JournalError, NotFound
+from bot.journal.database import storable, writing
 from bot.journal.models import Conversation, FeedbackRecord, TurnRecord, now
 
 Thumb = Literal["up", "down"]
@@ -21,6 +23,7 @@ State = Literal["open", "done", "dismissed"]
 STATES: tuple[State, ...] = get_args(State)
 MAX_REASON = 1_000
 """Characters."""
+RACES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +50,27 @@ class Feedback:
             raise InvalidMessage(
                 f"The reason has {len(reason) + len(comment):,} characters; at most {MAX_REASON:,} are kept.", "Shorten it."
             )
-        with self._session.begin() as session:
+        for _ in range(RACES):
+            try:
+                return self._give(turn, owner, thumb, {"reason": reason, "comment": storable(comment)})
+            except IntegrityError as error:
+                # The same turn got another thumb meanwhile: the next attempt takes its place.
+                fault = error
+        raise JournalError(f"The thumb was not kept: {fault.orig}.", "Press it once more.")
+
+    def _give(self, turn: int, owner: str, thumb: Thumb | None, said: dict[str, str]) -> None:
+        here = FeedbackRecord.turn_id == turn
+        with writing(self._session, "The thumb was not kept") as session:
             whose = select(Conversation.owner).join(TurnRecord, TurnRecord.conversation_id == Conversation.id)
             if not owner or session.scalar(whose.where(TurnRecord.id == turn)) != owner:
                 raise NotFound("turn", str(turn), [])
-            known = session.get(FeedbackRecord, turn)
-            if thumb is None:
-                if known:
-                    session.delete(known)
+            again = update(FeedbackRecord).where(here, FeedbackRecord.thumb == thumb).values(said)
+            if thumb is not None and session.execute(again).rowcount:  # type: ignore[attr-defined]
                 return
-            if known is None or known.thumb != thumb:
-                # Not merged: what was said of the thumb before says nothing of this one.
-                if known:
-                    session.delete(known)
-                    session.flush()
-                known = FeedbackRecord(turn_id=turn, thumb=thumb)
-                session.add(known)
-            known.reason, known.comment = reason, comment.encode("utf-8", "replace").decode("utf-8")
+            # Not merged: what was said of the thumb before says nothing of this one.
+            session.execute(delete(FeedbackRecord).where(here))
+            if thumb is not None:
+                session.execute(insert(FeedbackRecord).values(turn_id=turn, thumb=thumb, **said))
 
     def thumbs(self, turns: Sequence[int]) -> dict[int, str]:
         """Turn → up or down, for those that have one."""
@@ -105,7 +112,7 @@ class Feedback:
         another state than `expected`, NotFound."""
         here = (FeedbackRecord.turn_id == turn, FeedbackRecord.thumb == "down", FeedbackRecord.state == expected)
         values = {"state": state, "handled_by": who, "handled_at": now(), "became": became}
-        with self._session.begin() as session:
+        with writing(self._session, "The entry was not moved") as session:
             moved = session.execute(update(FeedbackRecord).where(*here).values(values)).rowcount  # type: ignore[attr-defined]
         if not moved:
             found = self.entry(turn).feedback

@@ -3,6 +3,7 @@ use `asyncio.to_thread`."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -10,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import desc, func, select, update
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import sessionmaker
 
 from bot.errors import Conflict, JournalError, NotFound
-from bot.journal.database import open_database
+from bot.journal.database import open_database, storable, writing
 from bot.journal.feedback import Feedback
 from bot.journal.models import Conversation, Label, LabelMove, TurnRecord, Vote, now
 from bot.journal.people import People
@@ -71,7 +72,7 @@ class Journal:
     def start(self, owner: str) -> str:
         """A new conversation's id."""
         conversation = Conversation(id=uuid.uuid4().hex, owner=owner)
-        with self._session.begin() as session:
+        with writing(self._session, "The conversation was not begun") as session:
             session.add(conversation)
         return conversation.id
 
@@ -101,18 +102,18 @@ class Journal:
     def _record(self, exchange: Exchange) -> int:
         conversation = exchange.conversation or uuid.uuid4().hex
         taken = select(func.coalesce(func.max(TurnRecord.number), 0)).where(TurnRecord.conversation_id == conversation)
-        with self._session.begin() as session:
+        with writing(self._session, "The turn was not recorded") as session:
             if not exchange.conversation:
                 session.add(Conversation(id=conversation, owner=""))
                 session.flush()
             row = TurnRecord(
                 conversation_id=conversation,
                 number=taken.scalar_subquery() + 1,
-                question=_storable(exchange.question),
+                question=storable(exchange.question),
                 reply=exchange.reply,
                 reasoning=exchange.reasoning,
                 finish_reason=exchange.finish_reason,
-                error=_storable(exchange.error),
+                error=storable(exchange.error),
                 agent_hash=exchange.agent_hash,
                 base_hash=exchange.base_hash,
                 mix=str(exchange.mix),
@@ -164,19 +165,20 @@ class Journal:
         """A person's preference between two turns: left, right or tie."""
         if choice not in CHOICES:
             raise JournalError(f"{choice!r} is no vote.", f"One of {', '.join(CHOICES)}.")
-        with self._session.begin() as session:
+        with writing(self._session, "The vote was not saved") as session:
             session.add(Vote(left_turn=left, right_turn=right, choice=choice, who=who))
 
     # labels
 
     def seed_labels(self, pins: Callable[[], Mapping[tuple[str, str], tuple[int, str]]]) -> None:
-        """Put the labels that the content proposes, when the database has none yet: {(prompt, label): (version, hash)}."""
-        with self._session.begin() as session:
+        """Put the labels that the content proposes, when the database has none yet: {(prompt, label): (version, hash)}. Of
+        several processes that begin at once, one does."""
+        with contextlib.suppress(IntegrityError), writing(self._session, "The first labels were not put") as session:
             if session.scalar(select(func.count()).select_from(Label)):
                 return
             for (name, label), (version, pinned) in pins().items():
-                session.add(Label(name=name, label=label, version=version, hash=pinned, who=SEED))
-                session.add(LabelMove(name=name, label=label, version=version, hash=pinned, who=SEED, why="", forced=False))
+                put = {"name": name, "label": label, "version": version, "hash": pinned, "who": SEED}
+                session.add_all([Label(**put), LabelMove(**put, why="", forced=False)])
 
     def resolve(self, name: str, label: str) -> tuple[int, str]:
         """Version and content hash that `name@label` points to."""
@@ -211,7 +213,7 @@ class Journal:
         elsewhere by now, JournalError where the database refuses; nothing has changed then."""
         values = {"version": version, "hash": pinned, "who": who, "at": now()}
         try:
-            with self._session.begin() as session:
+            with writing(self._session, f"{name}@{label} was not moved") as session:
                 if expected is None:
                     session.add(Label(name=name, label=label, **values))
                     moved = 1
@@ -223,14 +225,6 @@ class Journal:
                     session.add(move)
         except IntegrityError:
             moved = 0
-        except SQLAlchemyError as error:
-            reason = getattr(error, "orig", None) or error
-            raise JournalError(f"{name}@{label} was not moved: {reason}.", "Make room, then move it again.") from None
         if not moved:
             known = self.labels(name).get(label)
             raise Conflict(f"{name}@{label} points at version {known}, not at {expected}.", "Look again, then move it.")
-
-
-def _storable(text: str) -> str:
-    """Lone surrogates cannot be stored; a question refused for them is still recorded."""
-    return text.encode("utf-8", "replace").decode("utf-8")

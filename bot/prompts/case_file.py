@@ -7,6 +7,7 @@ finds what the one before it wrote.
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -30,7 +31,7 @@ def add_case(folder: Path, case: Case, remark: str) -> None:
             wanted = Cases.model_validate({"every_reply": before.every_reply, "cases": [*before.cases, case]})
         except ValidationError as error:
             raise PromptError(f"The case does not fit into {FILE}: {faults(error)}.", "Change it and try again.") from None
-        text = _with(read_text(path) if path.exists() else "", f"# {remark}\n{dump_yaml([_plain(case)])}")
+        text = _with(read_text(path) if path.exists() else "", f"# {remark}\n{dump_yaml([_plain(case)])}", before.cases)
         if not _holds(text, wanted):
             raise PromptError(
                 f"{path} writes its cases in a form that cannot be added to.",
@@ -53,14 +54,23 @@ def _holds(text: str, wanted: Cases) -> bool:
         return False
 
 
-def _with(text: str, item: str) -> str:
-    """A YAML text with one more item behind the last of its cases."""
+def _with(text: str, item: str, known: Sequence[Case]) -> str:
+    """A YAML text with one more item behind the last of its cases, the `known` ones."""
     node = yaml.compose(text, Loader=yaml.SafeLoader)
     pairs = node.value if isinstance(node, yaml.MappingNode) else []
     listed = next((value for key, value in pairs if key.value == "cases"), None)
     ended = text if not text or text.endswith("\n") else f"{text}\n"
-    if not isinstance(listed, yaml.SequenceNode) or not listed.value:
-        return f"{ended}cases:\n{textwrap.indent(item, ' ' * INDENT)}" if listed is None else text
+    if listed is None:
+        return f"{ended}cases:\n{textwrap.indent(item, ' ' * INDENT)}"
+    if not isinstance(listed, yaml.SequenceNode):
+        return text
+    if listed.flow_style:
+        # Of the list alone the form changes: it is written one item below the other.
+        earlier = dump_yaml([_plain(case) for case in known]) if known else ""
+        begun, at = listed.start_mark.index, listed.end_mark.index
+        behind = _line_after(ended, at)
+        items = textwrap.indent(earlier + item, " " * INDENT)
+        return f"{ended[:begun].rstrip()}{ended[at:behind].rstrip()}\n{items}{ended[behind:]}"
     at = _line_after(ended, _end(listed.value[-1]))
     return ended[:at] + textwrap.indent(item, " " * listed.start_mark.column) + ended[at:]
 

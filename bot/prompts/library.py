@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bot.errors import Conflict, NotFound, PromptError
-from bot.files import read_yaml, write_new
+from bot.files import read_yaml, sync, write_new
 from bot.prompts.cases import Cases, read_cases
 from bot.prompts.render import chat_template
 from bot.prompts.schema import Prompt, dump_prompt, parse_prompt
@@ -112,29 +112,39 @@ class PromptLibrary:
     def save(self, name: str, prompt: Prompt, parent: int) -> PromptVersion:
         """A new version made from version `parent` (0 for a new prompt).
 
-        Content that a version already has is not a new version and gives that one back. Raises Conflict when another
-        version was saved since; nothing is overwritten then. Raises PromptError where the disk refuses.
+        Content that a version already has is not a new version and gives that one back, also one that was saved since, such
+        as by an attempt of which an error was told. Raises Conflict when another version was saved since; nothing is
+        overwritten then. Raises PromptError where the disk refuses.
         """
-        known = versions(self.root / check_name("prompt", name), ".yaml")
+        folder = self.folder(name)
+        known = versions(folder, ".yaml")
         latest = known[-1] if known else 0
-        if name in RESERVED:
-            raise PromptError(f"{name!r} is a reserved folder.", "Choose another name.")
-        if latest != parent:
-            raise Conflict(
-                f"{name}@{latest} was saved since you began from version {parent}.", "Compare the two and save again."
-            )
-        if same := self._same(name, known, prompt):
-            return same
+        new = f"{name}@{latest + 1}"
         try:
-            write_new(self.root / name / f"v{latest + 1}.yaml", dump_prompt(prompt))
+            if same := self._same(name, known if latest == parent else [n for n in known if n > parent], prompt):
+                new = same.ref
+                sync(folder)
+                return same
+            if latest != parent:
+                raise Conflict(
+                    f"{name}@{latest} was saved since you began from version {parent}.", "Compare the two and save again."
+                )
+            write_new(folder / f"v{latest + 1}.yaml", dump_prompt(prompt))
         except FileExistsError:
-            raise Conflict(f"{name}@{latest + 1} was saved at the same moment.", "Compare the two and save again.") from None
+            raise Conflict(f"{new} was saved at the same moment.", "Compare the two and save again.") from None
         except OSError as error:
+            # A disk may fail once the version is there, whole but perhaps not for good.
             raise PromptError(
-                f"{name}@{latest + 1} was not saved: {error.strerror or error}.",
+                f"It is not certain that {new} was saved: {error.strerror or error}.",
                 "Make room, then save again: what is already there is not saved twice.",
             ) from None
         return PromptVersion(name, latest + 1, prompt)
+
+    def folder(self, name: str) -> Path:
+        """Where a prompt's files are, or would be. Raises BadName or PromptError for what cannot be a prompt's name."""
+        if check_name("prompt", name) in RESERVED:
+            raise PromptError(f"{name!r} is a reserved folder.", "Choose another name.")
+        return self.root / name
 
     def _same(self, name: str, known: Sequence[int], prompt: Prompt) -> PromptVersion | None:
         """The newest version with this content. One that cannot be read has none."""

@@ -24,7 +24,7 @@ from bot.types import Message
 
 Count = Callable[[Sequence[Message]], int]
 Severity = Literal["error", "warning"]
-_THINK = re.compile(r"</?think>")
+_THINK = re.compile(r"</?think(?:ing)?>", re.I)
 _FIGURE = re.compile(r"\d[\d.,]*")
 
 
@@ -105,13 +105,10 @@ def _goal(prompt: Prompt) -> Iterator[Finding]:
 
 def _wording(prompt: Prompt) -> Iterator[Finding]:
     limits = _words()["limits"]
-    texts = [("role", prompt.role)]
-    texts += (
-        [("knowledge.found", prompt.knowledge.found), ("knowledge.nothing", prompt.knowledge.nothing)]
-        if (prompt.knowledge)
-        else []
-    )
-    for place, text in texts:
+    texts = {"role": prompt.role}
+    if prompt.knowledge:
+        texts |= {"knowledge.found": prompt.knowledge.found, "knowledge.nothing": prompt.knowledge.nothing}
+    for place, text in texts.items():
         for match in _any_of("vague").finditer(text):
             yield Finding(
                 "warning", _at(place, text, match.start()), "vague", f"“{match[0]}” says nothing that can be checked.",
@@ -188,14 +185,10 @@ async def _rules(prompt: Prompt, cases: Cases) -> list[Finding]:
 def _contradictions(examples: Sequence[Example]) -> Iterator[Finding]:
     """Two that ask the same and tell other figures, or are the same question with another reply."""
     least = _words()["limits"]["same_question"]
-    for (first, one), (second, other) in combinations(enumerate(examples, 1), 2):
-        asked, again = _asked(one.customer), _asked(other.customer)
-        plain = (" ".join(text.casefold().split()) for text in (one.customer, other.customer))
-        same = len(set(plain)) == 1 or (bool(asked) and asked == again)
-        near = len(asked & again) / max(1, len(asked | again)) >= least
-        differs = " ".join(one.agent.casefold().split()) != " ".join(other.agent.casefold().split())
-        figures = set(_FIGURE.findall(one.agent)) != set(_FIGURE.findall(other.agent))
-        if (same and differs) or (near and figures):
+    for (first, one), (second, other) in combinations(enumerate(map(_Read.of, examples), 1), 2):
+        same = one.customer == other.customer or (bool(one.asked) and one.asked == other.asked)
+        near = len(one.asked & other.asked) / max(1, len(one.asked | other.asked)) >= least
+        if (same and one.agent != other.agent) or (near and one.figures != other.figures):
             yield Finding(
                 "error", f"examples[{second}]", "contradiction", f"It asks what example {first} asks and answers otherwise.",
                 "Keep the one that is right.",
@@ -206,8 +199,20 @@ def _contradictions(examples: Sequence[Example]) -> Iterator[Finding]:
             )
 
 
-def _asked(text: str) -> set[str]:
-    return set(re.findall(r"[\w']+", text.casefold())) - set(_words()["little"])
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """An example as it is compared with others: plain texts, the words that tell what is asked, the reply's figures."""
+
+    customer: str
+    agent: str
+    asked: set[str]
+    figures: set[str]
+
+    @classmethod
+    def of(cls, example: Example) -> _Read:
+        customer, agent = (" ".join(text.casefold().split()) for text in (example.customer, example.agent))
+        asked = set(re.findall(r"[\w']+", customer)) - set(_words()["little"])
+        return cls(customer, agent, asked, set(_FIGURE.findall(agent)))
 
 
 def _context(prompt: Prompt, count: Count, context: int) -> Iterator[Finding]:

@@ -1,7 +1,8 @@
 """A streamed reply → what is shown of it, and the reasoning that is not: what stands between `<think>` and `</think>`.
 
 However a reply is split into pieces, the same is shown and the same is kept. Text that cannot be the beginning of a tag
-is shown at once; reasoning whose closing tag never comes is never shown. Knows nothing of engines or journals.
+is shown at once; reasoning whose closing tag never comes is never shown, and a closing tag that nothing opened is left out.
+Letters' case does not count, and `<thinking>` is the same tag. Knows nothing of engines or journals.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import re
 from bot.types import Piece
 
 # The remote engine sends a prompt's tags with a zero-width space inside, and a model may write them like that.
-_OPEN, _CLOSE = re.compile("<\u200b?think>"), re.compile("<\u200b?/think>")
-_TAGS = ("<think>", "<\u200bthink>", "</think>", "<\u200b/think>")
+_OPEN, _CLOSE, _TAG = (re.compile(f"<\u200b?{slash}think(?:ing)?>", re.ASCII | re.I) for slash in ("", "/", "/?"))
+_TAGS = tuple(f"<{gap}{slash}{word}>" for gap in ("", "\u200b") for slash in ("", "/") for word in ("think", "thinking"))
 
 
 class ReasoningFilter:
@@ -32,10 +33,10 @@ class ReasoningFilter:
 
     def _split(self, text: str, last: bool) -> str:
         shown = ""
-        while tag := (_CLOSE if self._inside else _OPEN).search(text):
+        while tag := (_CLOSE if self._inside else _TAG).search(text):
             shown += self._take(text[: tag.start()])
             text = text[tag.end() :]
-            self._inside = not self._inside
+            self._inside = not self._inside and not _CLOSE.fullmatch(tag[0])
             if self._inside and self._reasoned:
                 self.reasoning += "\n"
             self._reasoned = True
@@ -70,4 +71,4 @@ def reasoned(reply: str) -> str:
 def _sure(text: str) -> int:
     """Where the end of `text` could be the beginning of a tag; its length where it could not."""
     start = text.rfind("<")
-    return start if start >= 0 and any(tag.startswith(text[start:]) for tag in _TAGS) else len(text)
+    return start if start >= 0 and any(tag.startswith(text[start:].lower()) for tag in _TAGS) else len(text)

@@ -227,8 +227,14 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    # Line breaks other than \n would be read back as \n, unless they are escaped.
-    style = '"' if re.search("[\x85\u2028\u2029]", text) else "|" if "\n" in text else None
+    # Line breaks other than \n would be read back as \n, unless they are escaped; blank lines alone have no indentation.
+    style = (
+        '"'
+        if re.search("[\x85\u2028\u2029]", text) or ("\n" in text and not text.strip())
+        else "|"
+        if "\n" in text
+        else None
+    )
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 

@@ -7,7 +7,7 @@ by whoever asks.
 
 from __future__ import annotations
 
-import math
+import asyncio
 import re
 import threading
 from collections import OrderedDict
@@ -27,6 +27,7 @@ Count = Callable[[Sequence[Message]], int]
 KEPT = 10_000
 """Embeddings kept in memory: some 16 MB of MiniLM's."""
 CHARACTERS_A_TOKEN = 4
+BARE = (Message("user", "."),)
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class ExampleSelector:
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
         self._vectors: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._counter: Count | None = None
+        self._sizes: dict[Example, float] = {}
         self._lock = threading.Lock()
 
     async def select(
@@ -74,7 +77,7 @@ class ExampleSelector:
             examples = await self._nearest(examples, question)
         examples = examples[: choice.count]
         if choice.tokens is not None:
-            examples = _within(examples, choice.tokens, count)
+            examples = await asyncio.to_thread(self._within, examples, choice.tokens, count)
         return tuple(reversed(examples) if choice.by == "similarity" else examples)
 
     async def _nearest(self, examples: Sequence[Example], question: str) -> list[Example]:
@@ -96,21 +99,30 @@ class ExampleSelector:
         order = sorted(range(len(examples)), key=lambda place: (-scores[place], place))
         return [examples[place] for place in order]
 
+    def _within(self, examples: Sequence[Example], tokens: int, count: Count) -> list[Example]:
+        """The first ones that `tokens` hold together."""
+        found, left = [], float(tokens)
+        for example in examples:
+            left -= self._size(example, count)
+            if left < 0:
+                break
+            found.append(example)
+        return found
 
-def _within(examples: Sequence[Example], tokens: int, count: Count) -> list[Example]:
-    """The first ones that `tokens` hold together."""
-    for size in range(len(examples), 0, -1):
-        if _tokens(examples[:size], count) <= tokens:
-            return list(examples[:size])
-    return []
-
-
-def _tokens(examples: Sequence[Example], count: Count) -> int:
-    """What examples add to a prompt."""
-    bare = (Message("user", "."),)
-    shown = [Message(*side) for e in examples for side in (("user", e.customer), ("assistant", e.agent))]
-    counted = count((*shown, *bare)) - count(bare)
-    return counted if counted > 0 else math.ceil(sum(len(m.content) for m in shown) / CHARACTERS_A_TOKEN)
+    def _size(self, example: Example, count: Count) -> float:
+        """What an example adds to a prompt, in tokens. Counted once: a base's tokenizer takes a millisecond for it."""
+        with self._lock:
+            if count != self._counter or len(self._sizes) >= KEPT:
+                self._counter, self._sizes = count, {}
+            sizes = self._sizes
+            if example in sizes:
+                return sizes[example]
+        counted = count((Message("user", example.customer), Message("assistant", example.agent), *BARE)) - count(BARE)
+        if counted <= 0:
+            # Not kept: an engine that is not ready yet counts later.
+            return len(example.customer + example.agent) / CHARACTERS_A_TOKEN
+        sizes[example] = counted
+        return counted
 
 
 def _plain(text: str) -> str:

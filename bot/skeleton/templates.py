@@ -6,8 +6,8 @@ from __future__ import annotations
 import datetime
 from pathlib import Path
 
-from bot.errors import Conflict, NotFound
-from bot.files import write_atomic
+from bot.errors import Conflict, NotFound, PromptError
+from bot.files import read_text, write_new
 from bot.prompts.cases import FILE
 from bot.prompts.library import PromptLibrary, PromptVersion
 from bot.prompts.schema import Prompt, parse_prompt
@@ -29,7 +29,8 @@ def get_template(name: str) -> tuple[Prompt, str]:
 
 def begin(library: PromptLibrary, name: str, source: str, author: str, note: str = "") -> PromptVersion:
     """A new prompt from a template, with its cases, or from a version such as support@2; its note is the source's where none
-    is given. Raises Conflict where there is a prompt of that name already."""
+    is given. Raises Conflict where there is a prompt of that name already, or a file of other cases; PromptError where the
+    disk refuses. Beginning again is safe: the prompt is there once its cases are."""
     if name in library.names():
         raise Conflict(
             f"{name}@{library.versions(name)[-1]} is there already.",
@@ -37,7 +38,18 @@ def begin(library: PromptLibrary, name: str, source: str, author: str, note: str
         )
     prompt, cases = (library.get(source).prompt, "") if "@" in source else get_template(source)
     changes = {"author": author, "date": datetime.date.today(), "note": note or prompt.note}
-    saved = library.save(name, prompt.model_copy(update=changes), 0)
     if cases:
-        write_atomic(library.root / name / FILE, cases)
-    return saved
+        _put_cases(library.folder(name) / FILE, cases)
+    return library.save(name, prompt.model_copy(update=changes), 0)
+
+
+def _put_cases(path: Path, cases: str) -> None:
+    try:
+        write_new(path, cases)
+    except FileExistsError:
+        if read_text(path) != cases:
+            raise Conflict(
+                f"{path} is there already, with other cases.", "Nothing was changed: move it away, or choose another name."
+            ) from None
+    except OSError as error:
+        raise PromptError(f"The cases were not saved: {error.strerror or error}.", "Make room, then begin again.") from None

@@ -96,3 +96,12 @@ def test_a_reason_keeps_the_state_and_a_new_thumb_down_is_open(feedback: Feedbac
     feedback.give(turns[0], "someone", "up")
     with pytest.raises(NotFound):
         feedback.move(turns[0], "open", "done", "lead")
+
+
+def test_many_presses_at_once_leave_one_thumb(feedback: Feedback, turns: list[int]) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        for turn in turns:
+            thumbs = ["up", "down", None, "down", "up", "down"] * 2
+            list(pool.map(lambda thumb, turn=turn: feedback.give(turn, "someone", thumb, "It is wrong"), thumbs))  # type: ignore[misc]
+            feedback.give(turn, "someone", "down", "the last")
+            assert feedback.entry(turn).feedback.reason == "the last"

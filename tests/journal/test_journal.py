@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -82,6 +84,49 @@ def test_seeding_happens_once(journal: Journal) -> None:
     journal.put_label("support", "production", 2, "h2", "lead", expected=1)
     journal.seed_labels(lambda: {("support", "production"): (1, "h")})
     assert journal.resolve("support", "production") == (2, "h2")
+
+
+def test_of_several_that_seed_at_once_one_does_and_none_fails(url: str) -> None:
+    journals = [Journal(url) for _ in range(4)]
+    together = threading.Barrier(4)
+
+    def pins() -> dict[tuple[str, str], tuple[int, str]]:
+        # All have found the database empty by now.
+        together.wait(20)
+        return {("support", "production"): (1, "h")}
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda journal: journal.seed_labels(pins), journals))
+    assert journals[0].resolve("support", "production") == (1, "h")
+    assert len(journals[0].label_moves("support")) == 1
+
+
+def test_a_database_that_cannot_be_written_is_told_in_words(journal: Journal, url: str) -> None:
+    conversation = journal.start("someone")
+    turn = journal.record(Exchange(conversation, "q"))
+    journal.feedback.give(turn, "someone", "down")
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
+        for table in ("conversations", "turns", "votes", "feedback", "labels", "label_moves"):
+            for verb in ("INSERT", "UPDATE"):
+                # What SQLite says of a full disk, without one.
+                connection.execute(
+                    f"CREATE TRIGGER {table}_{verb} BEFORE {verb} ON {table} "
+                    "BEGIN SELECT load_extension('database or disk is full'); END"
+                )
+    connection.close()
+    attempts: list[tuple[str, Callable[[], object]]] = [
+        ("conversation was not begun", lambda: journal.start("someone")),
+        ("turn was not recorded", lambda: journal.record(Exchange(conversation, "q"))),
+        ("vote was not saved", lambda: journal.vote(turn, turn, "tie", "lead")),
+        ("first labels were not put", lambda: journal.seed_labels(lambda: {("support", "production"): (1, "h")})),
+        ("support@production was not moved", lambda: journal.put_label("support", "production", 1, "h", "lead", None)),
+        ("thumb was not kept", lambda: journal.feedback.give(turn, "someone", "up")),
+        ("entry was not moved", lambda: journal.feedback.move(turn, "open", "done", "lead")),
+    ]
+    for failed, attempt in attempts:
+        with pytest.raises(JournalError, match=failed):
+            attempt()
+    assert journal.feedback.thumbs([turn]) == {turn: "down"}
 
 
 def test_votes_are_one_of_three(journal: Journal) -> None:

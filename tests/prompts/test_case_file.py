@@ -59,6 +59,25 @@ def test_it_may_be_the_first_one(tmp_path: Path, text: str | None) -> None:
     assert read_cases(tmp_path).cases == [CASE]
 
 
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        ('cases: [{message: "One?", expect: [{contains: x}]}]', ["One?"]),
+        ('cases: [{message: "One?",\n expect: [{contains: x}]}, {message: Two, expect: [{regex: y}]}]\n', ["One?", "Two"]),
+        ("cases: []  # none yet\n# the rules\nevery_reply: [{max_sentences: 2}]\n", []),
+        ("cases:\n  []\nevery_reply:\n- max_sentences: 2\n", []),
+    ],
+)
+def test_a_list_on_one_line_is_written_one_below_the_other(tmp_path: Path, text: str, known: list[str]) -> None:
+    made = added(tmp_path, text)
+    assert [case.title for case in read_cases(tmp_path).cases] == [*known, "New?"]
+    assert len(read_cases(tmp_path).every_reply) == ("every_reply" in text)
+    assert all(line in made for line in text.splitlines() if line.startswith(("#", "every_reply", "-")))
+    assert ("# none yet" in made) == ("# none yet" in text)
+    added(tmp_path, None, CASE.model_copy(update={"name": "again", "message": "Newer?"}))
+    assert len(read_cases(tmp_path).cases) == len(known) + 2
+
+
 @pytest.mark.parametrize("path", sorted(ROOT.glob("prompts/*/cases.yaml")), ids=lambda p: p.parent.name)
 def test_the_shipped_files_take_one(tmp_path: Path, path: Path) -> None:
     text = path.read_text()
@@ -68,8 +87,6 @@ def test_the_shipped_files_take_one(tmp_path: Path, path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ('cases: [{message: "One?", expect: [{contains: x}]}]\n', "one below the other"),
-        ("cases: []\n", "one below the other"),
         ("{every_reply: [{max_sentences: 2}]}\n", "one below the other"),
         ("cases:\n- {message: 'New?', expect: [{contains: x}]}\n", "there twice"),
         ("cases: 3\n", "not valid"),

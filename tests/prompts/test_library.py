@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -85,3 +88,46 @@ def test_scenarios_are_read_and_listed(workspace: Path) -> None:
     assert [get_scenario(root, name).title for name in scenario_names(root)] == ["A first question"]
     with pytest.raises(NotFound, match="first-question"):
         get_scenario(root, "other")
+
+
+def failing(code: int) -> Callable[[Path], None]:
+    def sync(path: Path) -> None:
+        raise OSError(code, os.strerror(code))
+
+    return sync
+
+
+def test_what_an_error_left_behind_is_found_by_the_next_attempt(
+    desk: Desk, prompt: Prompt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("bot.files.sync", failing(errno.EIO))
+        with pytest.raises(PromptError, match="not certain that support@2 was saved") as caught:
+            desk.prompts.save("support", changed(prompt, "Two"), parent=1)
+    assert "save again" in str(caught.value)
+    assert desk.prompts.save("support", changed(prompt, "Two"), parent=1).ref == "support@2"
+    assert desk.prompts.versions("support") == [1, 2]
+    with pytest.raises(Conflict):
+        desk.prompts.save("support", prompt, parent=1)
+
+
+def test_a_first_version_is_durable_with_its_folder(desk: Desk, prompt: Prompt, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    with monkeypatch.context() as patch:
+        patch.setattr("bot.files.sync", synced.append)
+        desk.prompts.save("newcomer", prompt, parent=0)
+    assert synced == [desk.prompts.root, desk.prompts.root / "newcomer"]
+    with monkeypatch.context() as patch:
+        patch.setattr("bot.files.sync", failing(errno.ENOSPC))
+        with pytest.raises(PromptError):
+            desk.prompts.save("another", prompt, parent=0)
+    assert not (desk.prompts.root / "another").exists()
+
+
+def test_what_killed_writers_left_is_swept(desk: Desk, prompt: Prompt) -> None:
+    old, young = (desk.prompts.root / "support" / f".v2.yaml.{name}.part" for name in ("old", "young"))
+    for left in (old, young):
+        left.write_text("half a ver")
+    os.utime(old, (0, 0))
+    desk.prompts.save("support", changed(prompt, "Two"), parent=1)
+    assert [path.name for path in desk.prompts.folder("support").glob(".*")] == [young.name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -68,6 +69,20 @@ async def test_the_cases_are_held_against_examples_and_variables() -> None:
     assert ("breaks the rules", "examples[1].agent") in found
     assert ("undeclared variable", "cases.yaml") in await rules({}, RULES)
     assert not await rules(who | {"examples": [example("hi", "Hello from {who}.")]}, RULES)
+
+
+async def test_a_hundred_long_examples_are_read_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    real = re.findall
+
+    def counting(pattern: str, text: str) -> list[str]:
+        read.append(text)
+        return real(pattern, text)
+
+    monkeypatch.setattr("bot.prompts.lint.re.findall", counting)
+    many = [example(f"Where is my parcel number {n}?", "On its way.") for n in range(100)]
+    await rules({"examples": many})
+    assert len(read) < 1000
 
 
 async def test_more_than_half_of_the_context_is_told() -> None:

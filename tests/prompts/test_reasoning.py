@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,7 @@ from bot.types import Piece, Usage
 
 words = st.lists(
     st.sampled_from(
-        ["<think>", "</think>", "<\u200bthink>", "<\u200b/think>", "<", "</", "<thin", "<thinker>", "/think>", " ", "\n", "Hi.", "é"]
+        ["<think>", "</think>", "<THINK>", "</thinking>", "<Thinking>", "<\u200bthink>", "<\u200b/think>", "<", "</", "<thin", "<thinker>", "/think>", " ", "\n", "Hi.", "é"]
     ),
     max_size=12,
 ).map("".join)  # fmt: skip
@@ -33,8 +34,8 @@ def test_any_splitting_shows_and_keeps_the_same(text: str, data: st.DataObject) 
     assert run(pieces) == run([text])
 
 
-@given(text=st.text(max_size=40) | words.filter(lambda text: "<think>" not in text and "<\u200bthink>" not in text))
-def test_text_without_an_opening_tag_is_not_changed(text: str) -> None:
+@given(text=(st.text(max_size=40) | words).filter(lambda text: not re.search("think(ing)?>", text, re.I)))
+def test_text_without_a_tag_is_not_changed(text: str) -> None:
     assert run(list(text)) == (text, "")
 
 
@@ -63,6 +64,12 @@ def test_text_that_begins_no_tag_is_shown_at_once() -> None:
         ("<think>cut off", "", "cut off"),
         ("<think>cut off</thi", "", "cut off</thi"),
         ("2 < 3 <thin", "2 < 3 <thin", ""),
+        ("<THINK>a</Think> Hi", "Hi", "a"),
+        ("<thinking>a</thinking> Hi", "Hi", "a"),
+        ("<think>a <thinking> b</THINKING> Hi", "Hi", "a <thinking> b"),
+        ("<think>a</think></think> Hi", "Hi", "a"),
+        ("shown by now</think> Hello.", "shown by now Hello.", ""),
+        ("<thinker> <\u212a>", "<thinker> <\u212a>", ""),
     ],
 )
 def test_examples(text: str, shown: str, reasoning: str) -> None:
