@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -165,8 +167,25 @@ async def test_guessing_is_slowed_down(http: httpx.AsyncClient) -> None:
     assert int(reply.headers["retry-after"]) > 0
 
 
+async def test_guessing_in_parallel_is_no_way_around(http: httpx.AsyncClient, desk: Desk) -> None:
+    at_once, most = 0, 0
+
+    def slowly(*_: str) -> None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        time.sleep(0.02)
+        at_once -= 1
+
+    desk.people.sign_in = slowly  # type: ignore[method-assign, assignment]
+    guesses = [http.post("/login", data={"name": "the-lead", "password": f"guess {number}"}) for number in range(30)]
+    told = [reply.status_code for reply in await asyncio.gather(*guesses)]
+    assert (told.count(401), told.count(429)) == (sign_in.FREE, 30 - sign_in.FREE)
+    assert most <= 2
+
+
 def test_waits_grow_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    failures = sign_in.Failures()
+    failures = sign_in.Failures(sign_in.FREE)
     monkeypatch.setattr(sign_in.time, "monotonic", lambda: 0.0)
     waits = []
     for _ in range(20):
@@ -184,12 +203,38 @@ def test_waits_grow_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     failures.check("x")
 
 
-async def test_one_password_opens_no_way_to_guess_another(http: httpx.AsyncClient) -> None:
-    for _ in range(sign_in.FREE - 1):
-        await http.post("/login", data={"name": "the-lead", "password": "wrong"})
+def test_what_was_no_failure_is_taken_back_with_its_wait() -> None:
+    failures = sign_in.Failures(2)
+    failures.count("x")
+    for _ in range(5):
+        failures.count("x")
+        failures.take_back("x")
+        failures.check("x")
+    failures.count("x")
+    with pytest.raises(Overloaded):
+        failures.check("x")
+
+
+async def test_failures_of_some_lock_nobody_else_out(http: httpx.AsyncClient, app: FastAPI) -> None:
+    for name in ("the-lead", "somebody"):
+        for _ in range(sign_in.FREE):
+            await http.post("/login", data={"name": name, "password": "wrong"})
     assert (await http.post("/login", data={"name": "the-customer", "password": PASSWORD})).status_code == 303
-    assert (await http.post("/login", data={"name": "the-engineer", "password": "wrong"})).status_code == 401
-    assert (await http.post("/login", data={"name": "the-operator", "password": "wrong"})).status_code == 429
+    there = httpx.ASGITransport(app, client=("192.0.2.7", 1))
+    async with httpx.AsyncClient(transport=there, base_url="http://127.0.0.1") as elsewhere:
+        assert (await elsewhere.post("/login", data={"name": "the-lead", "password": PASSWORD})).status_code == 303
+
+
+async def test_one_password_opens_no_way_to_guess_another(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sign_in, "FREE_OF_ADDRESS", 3)
+    desk.people.add("mika", "lead", PASSWORD)
+    transport = httpx.ASGITransport(create_app(desk))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+        for name in ("one", "two"):
+            assert (await http.post("/login", data={"name": name, "password": "wrong"})).status_code == 401
+            assert (await http.post("/login", data={"name": "mika", "password": PASSWORD})).status_code == 303
+        assert (await http.post("/login", data={"name": "three", "password": "wrong"})).status_code == 401
+        assert (await http.post("/login", data={"name": "four", "password": "wrong"})).status_code == 429
 
 
 async def test_a_key_has_its_users_role_and_dies_with_it(http: httpx.AsyncClient, desk: Desk) -> None:
