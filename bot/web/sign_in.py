@@ -35,7 +35,7 @@ _HASHING = 2
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
-    # Nothing stricter: a browser that may not tell its own site sends the form with the origin null, which the guard refuses.
+    # Nothing stricter: a browser that may not tell its own site sends the form with the origin null, and the guard refuses.
     "Referrer-Policy": "same-origin",
 }
 
