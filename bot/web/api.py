@@ -1,4 +1,7 @@
-"""The OpenAI-compatible routes: /v1/chat/completions, /v1/models, /health, and /metrics for Prometheus."""
+"""The OpenAI-compatible routes: /v1/chat/completions, /v1/models, /health, and /metrics for Prometheus.
+
+Customers talk with the agent that customers meet, as it is; choosing or instructing another takes an operator.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from bot.desk import Desk
-from bot.errors import BotError, EngineError, NotFound
+from bot.errors import BotError, EngineError, Forbidden, NotFound
 from bot.types import Piece
-from bot.web.auth import require
+from bot.web.auth import Person, require
 from bot.web.wire import AGENT_MODEL, ChatRequest, chunk, completion, error_body, event, to_turn, usage_chunk
 
 DONE = "data: [DONE]\n\n"
@@ -39,12 +42,13 @@ def routes(desk: Desk) -> APIRouter:
 
     @router.get("/v1/models")
     async def models(request: Request) -> dict[str, Any]:
-        require(request, "customer")
-        return {"object": "list", "data": await asyncio.to_thread(model_list, desk)}
+        person = require(request, "customer")
+        listed = await asyncio.to_thread(model_list, desk)
+        return {"object": "list", "data": [m for m in listed if m["id"] == AGENT_MODEL or person.may("operator")]}
 
     @router.post("/v1/chat/completions", response_model=None)
     async def chat_completions(request: Request, body: ChatRequest) -> Response:
-        require(request, "customer")
+        _check_choice(require(request, "customer"), body)
         turn = to_turn(body, desk.base.name, desk.settings.agent, await asyncio.to_thread(adapter_ids, desk))
         ident = f"chatcmpl-{uuid.uuid4().hex}"
         pieces = desk.agent.answer(turn)
@@ -64,6 +68,22 @@ def routes(desk: Desk) -> APIRouter:
         raise NotFound("route", f"/v1/{path}", ["/v1/chat/completions", "/v1/models"])
 
     return router
+
+
+def _check_choice(person: Person, body: ChatRequest) -> None:
+    """Raises Forbidden where a customer asks for another agent than customers meet, or gives it instructions."""
+    if person.may("operator"):
+        return
+    own = [field for field in ("adapters", "prompt", "knowledge", "variables") if getattr(body, field) is not None]
+    if any(message.role in ("system", "developer") for message in body.messages):
+        own.append("system messages")
+    if body.model != AGENT_MODEL:
+        own.insert(0, f"model {body.model[:100]!r}")
+    if own:
+        raise Forbidden(
+            f"The role customer takes the desk's agent as it is; this asks for {', '.join(own)}.",
+            f"Send model: {AGENT_MODEL} and the conversation alone, or show an operator's key.",
+        )
 
 
 def adapter_ids(desk: Desk) -> list[str]:

@@ -1,9 +1,9 @@
 """Who is asking, and may they? One decision for the API's routes and the pages' handlers.
 
 Once there are users, a person is who signed in (cookie) or whose API key a program shows; everybody else is anonymous,
-and may chat as a customer only where the setting `visitors` says so. Without users the desk is open on loopback: whoever
-reaches it is an engineer, told apart by a random cookie so that conversations stay with the browser that began them; any
-other address is refused.
+and may chat on the customers' page only where the setting `visitors` says so. Without users the desk is open on loopback:
+whoever reaches it is an engineer, told apart by a random cookie so that conversations stay with the browser that began them;
+any other address is refused, and so is what a proxy on this machine passes on.
 """
 
 from __future__ import annotations
@@ -24,17 +24,19 @@ from bot.types import ROLES, PersonRole, content_hash
 Rank = PersonRole | Literal["anonymous"]
 RANKS: tuple[Rank, ...] = ("anonymous", *ROLES)
 COOKIE = "switchboard"
+OPEN = frozenset({("GET", "/health"), ("GET", "/login"), ("POST", "/login"), ("POST", "/logout")})
+"""What anybody may ask, exactly so: the pages' library has routes of its own beside and below these."""
+API = "/v1"
 PATHS: dict[str, Rank] = {
-    "/health": "anonymous",
-    "/login": "anonymous",
-    "/logout": "anonymous",
-    "/v1": "customer",
+    API: "customer",
     "/metrics": "operator",
     "/desk": "operator",
     "/evaluations": "operator",
     "/": "customer",
 }
 """Who may open what lies at and below a path; the longest one that fits counts. What happens there may take more."""
+_PASSED_ON = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
+"""Headers that a proxy adds."""
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{22,64}")
 _BEARER = re.compile(r"Bearer\s+(\S+)", re.I)
 
@@ -68,7 +70,7 @@ class Doorkeeper:
         self._loopback = is_loopback(settings.host)
 
     def person(self, request: Request) -> Person:
-        """Asks the database: not for the event loop."""
+        """Asks the database: not for the event loop. Raises Forbidden where the desk is open and a proxy passed this on."""
         if bearer := _BEARER.fullmatch(request.headers.get("authorization", "")):
             account = self._people.by_key(bearer[1])
             # A program on this machine may show any key while nobody has one: OpenAI's clients insist on sending some.
@@ -79,8 +81,15 @@ class Doorkeeper:
             return Person(_owner(account.name), account.role, account.name)
         browser = content_hash(token)[:32] if token else ""
         if self._open():
+            # Loopback is where the proxy sits then, not the person.
+            if any(header in request.headers for header in _PASSED_ON):
+                raise Forbidden(
+                    "A proxy passed this request on, and the desk has no users: it is open to this machine alone.",
+                    "Add one with: bot users add NAME --role engineer.",
+                )
             return Person(browser, "engineer")
-        return Person(browser, "customer" if self._visitors else "anonymous")
+        on_page = _place(request.scope["path"]) != API
+        return Person(browser, "customer" if self._visitors and on_page else "anonymous")
 
     def _open(self) -> bool:
         return self._loopback and not self._people.any()
@@ -107,11 +116,9 @@ def new_token() -> str:
     return secrets.token_urlsafe(24)
 
 
-def role_of_path(path: str) -> Rank:
-    """The least role that may open `path`."""
-    while path not in PATHS:
-        path = path.rpartition("/")[0] or "/"
-    return PATHS[path]
+def role_of(method: str, path: str) -> Rank:
+    """The least role that may ask for that."""
+    return "anonymous" if (method, path) in OPEN else PATHS[_place(path)]
 
 
 def person_of(request: Any) -> Person:
@@ -143,6 +150,13 @@ def token_of(request: Request) -> str:
     """What the request's cookie holds; "" where it cannot be one of ours."""
     token = request.cookies.get(COOKIE, "")
     return token if _TOKEN.fullmatch(token) else ""
+
+
+def _place(path: str) -> str:
+    """The key of PATHS under which it lies."""
+    while path not in PATHS:
+        path = path.rpartition("/")[0] or "/"
+    return path
 
 
 def _owner(name: str) -> str:

@@ -1,5 +1,5 @@
 """What every HTTP request passes first: who is it, may they be here, does another site send it, is its body too large. And
-the cookie that tells browsers apart.
+what every answer carries: no other site may show it in a frame; the cookie that tells browsers apart.
 
 Plain ASGI, so that streams and disconnects go through untouched. Handlers behind it ask for the roles that they take
 themselves (`auth.require`); here the path alone decides, so that nothing lies open that a page or library adds.
@@ -16,13 +16,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bot.errors import BotError, Forbidden, Unauthorized
+from bot.errors import BotError, Forbidden, NotFound, Unauthorized
 from bot.limits import MAX_BODY
-from bot.web.auth import COOKIE, Doorkeeper, check_role, new_token, role_of_path
+from bot.web.auth import COOKIE, Doorkeeper, check_role, new_token, role_of
 from bot.web.wire import error_body
 
 YEAR = 365 * 24 * 3600
 _HARMLESS = ("GET", "HEAD", "OPTIONS")
+_CLOSED = ("/gradio_api/upload", "/gradio_api/process_recording")
+"""Where the pages' library takes files, which no component of ours does: they would only fill the disk."""
 
 
 class Guard:
@@ -40,21 +42,24 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
             return
         request = Request(scope)
-        person = await asyncio.to_thread(self._door.person, request)
         try:
-            check_role(person, role_of_path(scope["path"]))
+            person = await asyncio.to_thread(self._door.person, request)
+            check_role(person, role_of(scope["method"], scope["path"]))
             _check_origin(request)
+            if scope["path"].rstrip("/").endswith(_CLOSED):
+                raise NotFound("route", scope["path"], ["/"])
         except BotError as error:
-            await _refusal(request, error)(scope, receive, send)
+            await _refusal(request, error)(scope, receive, _answering(send))
             return
         # Conversations need somebody to belong to: this very request carries the new browser's cookie already.
+        cookie = ""
         if not person.id and person.role != "anonymous" and not scope["path"].startswith("/v1/"):
             token = new_token()
             _put_cookie(scope, token)
             person = await asyncio.to_thread(self._door.person, Request(scope))
-            send = _with_cookie(send, session_cookie(token, request, YEAR))
+            cookie = session_cookie(token, request, YEAR)
         scope.setdefault("state", {})["person"] = person
-        await self._app(scope, _limited(request, receive), send)
+        await self._app(scope, _limited(request, receive), _answering(send, cookie))
 
 
 def session_cookie(token: str, request: Request, seconds: int) -> str:
@@ -69,8 +74,9 @@ def _check_origin(request: Request) -> None:
         return
     # Browsers tell this themselves; older ones name the page's origin.
     site = request.headers.get("sec-fetch-site", "")
-    origin = urlsplit(request.headers.get("origin", "")).netloc
-    if site not in ("same-origin", "none") if site else origin not in ("", request.headers.get("host")):
+    origin = request.headers.get("origin")
+    elsewhere = origin is not None and urlsplit(origin).netloc != request.headers.get("host")
+    if site not in ("same-origin", "none") if site else elsewhere:
         raise Forbidden("A page of another site sent this request.", "Do it on the desk's own pages.")
 
 
@@ -106,10 +112,16 @@ def _put_cookie(scope: Scope, token: str) -> None:
     headers["cookie"] = f"{kept}; {COOKIE}={token}" if kept else f"{COOKIE}={token}"
 
 
-def _with_cookie(send: Send, cookie: str) -> Send:
-    async def with_cookie(message: Message) -> None:
+def _answering(send: Send, cookie: str = "") -> Send:
+    """`send` that adds to the headers; the cookie only where the answer sets none itself, as signing in does."""
+
+    async def answering(message: Message) -> None:
         if message["type"] == "http.response.start":
-            MutableHeaders(scope=message).append("set-cookie", cookie)
+            headers = MutableHeaders(scope=message)
+            headers["x-frame-options"] = "DENY"
+            headers.setdefault("content-security-policy", "frame-ancestors 'none'")
+            if cookie and "set-cookie" not in headers:
+                headers.append("set-cookie", cookie)
         await send(message)
 
-    return with_cookie
+    return answering

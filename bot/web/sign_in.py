@@ -1,7 +1,8 @@
 """The sign-in page: /login shows it and takes it, /logout ends the session.
 
-Guessing is slowed down by name and by address: after some failures each further one makes the next wait twice as long, until
-there was none for an hour.
+Guessing is slowed down for a name at an address, and, much later, for an address alone: after some failures each further one
+makes the next wait twice as long, until there was none for an hour. Not for a name alone: a stranger could lock others out.
+An attempt counts as a failure until it succeeded, so that many at once are no way around.
 """
 
 from __future__ import annotations
@@ -22,41 +23,50 @@ from bot.journal.people import SESSION
 from bot.web.auth import RANKS, Rank, person_of, token_of
 from bot.web.guard import session_cookie
 
-FREE = 5
-"""Failures before the next one has to wait."""
+FREE, FREE_OF_ADDRESS = 5, 100
+"""Failures of a name at one address, and of an address with any names, before the next one has to wait. Behind one address
+may sit a whole company."""
 FIRST_WAIT, LONGEST_WAIT = 10, 900
 FORGOTTEN = 3600
 """Seconds."""
 _REMEMBERED = 10_000
+_HASHING = 2
+"""Passwords compared at once; each takes a thread of those that every request needs, and 64 MiB."""
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",
+    # Nothing stricter: a browser that may not tell its own site sends the form with the origin null, and the guard refuses.
+    "Referrer-Policy": "same-origin",
 }
 
 
 class Failures:
     """How often a key failed, and until when it has to wait. Safe on one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, free: int) -> None:
+        self._free = free
         self._found: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
-    def check(self, *keys: str) -> None:
-        """Raises Overloaded while one of them has to wait."""
-        left = max(self._found.get(key, (0, 0.0))[1] for key in keys) - time.monotonic()
+    def check(self, key: str) -> None:
+        """Raises Overloaded while it has to wait."""
+        left = self._found.get(key, (0, 0.0))[1] - time.monotonic()
         if left > 0:
             seconds = int(left) + 1
             raise Overloaded("Too many attempts to sign in.", f"Try again in {seconds} seconds.", retry_after=seconds)
 
-    def count(self, *keys: str) -> None:
-        for key in keys:
-            now = time.monotonic()
-            failed, until = self._found.pop(key, (0, now))
-            failed = failed + 1 if now < until + FORGOTTEN else 1
-            wait = min(FIRST_WAIT * 2 ** (failed - FREE), LONGEST_WAIT) if failed >= FREE else 0
-            self._found[key] = failed, now + wait
+    def count(self, key: str) -> None:
+        now = time.monotonic()
+        failed, until = self._found.pop(key, (0, now))
+        failed = failed + 1 if now < until + FORGOTTEN else 1
+        wait = min(FIRST_WAIT * 2 ** (failed - self._free), LONGEST_WAIT) if failed >= self._free else 0
+        self._found[key] = failed, now + wait
         while len(self._found) > _REMEMBERED:
             self._found.popitem(last=False)
+
+    def take_back(self, key: str) -> None:
+        """One that was counted and was none, with the wait that it began."""
+        failed, until = self._found.get(key, (0, 0.0))
+        self._found[key] = max(failed - 1, 0), min(until, time.monotonic())
 
     def forget(self, key: str) -> None:
         self._found.pop(key, None)
@@ -64,7 +74,8 @@ class Failures:
 
 def sign_in_routes(desk: Desk) -> APIRouter:
     """The router over one desk."""
-    router, failures = APIRouter(include_in_schema=False), Failures()
+    router = APIRouter(include_in_schema=False)
+    names, addresses, hashing = Failures(FREE), Failures(FREE_OF_ADDRESS), asyncio.Semaphore(_HASHING)
 
     @router.get("/login")
     async def login(request: Request, next: str = "") -> Response:
@@ -80,18 +91,22 @@ def sign_in_routes(desk: Desk) -> APIRouter:
         next: Annotated[str, Form(max_length=2000)] = "",
     ) -> Response:
         name = name.strip()
-        # Both: one guesser with many names, many guessers with one.
-        keys = f"name {name}", f"address {request.client.host if request.client else ''}"
+        address = request.client.host if request.client else ""
+        there = f"{address} {name}"
         try:
-            failures.check(*keys)
+            names.check(there)
+            addresses.check(address)
         except Overloaded as error:
             return _page(_inside(next), name, str(error), error.status, {"Retry-After": str(error.retry_after)})
-        token = await asyncio.to_thread(desk.people.sign_in, name, password)
+        names.count(there)
+        addresses.count(address)
+        async with hashing:
+            token = await asyncio.to_thread(desk.people.sign_in, name, password)
         if token is None:
-            failures.count(*keys)
             return _page(_inside(next), name, "Name or password is wrong.", 401)
-        # Not the address: whoever knows one password may still be guessing another.
-        failures.forget(keys[0])
+        names.forget(there)
+        # The address keeps the others: whoever knows one password may still be guessing another.
+        addresses.take_back(address)
         account = await asyncio.to_thread(desk.people.by_session, token)
         response = RedirectResponse(_landing(next, account.role if account else "anonymous"), 303)
         response.headers["set-cookie"] = session_cookie(token, request, int(SESSION.total_seconds()))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
+import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -19,17 +21,18 @@ from bot.settings import load
 from bot.types import ROLES
 from bot.web import sign_in
 from bot.web.app import create_app
-from bot.web.auth import COOKIE, RANKS, check_address, role_of_path
+from bot.web.auth import COOKIE, RANKS, check_address, role_of
 from bot.web.pages import customer, staff
 from tests.conftest import asked_by
 
 PASSWORD = "four plain words here"
 ROUTES = {
-    "/health": "anonymous", "/login": "anonymous", "/logout": "anonymous", "/v1/models": "customer",
-    "/v1/chat/completions": "customer", "/v1/{path:path}": "customer", "/metrics": "operator", "/desk": "operator",
-    "/openapi.json": "customer", "/evaluations/{id}": "operator", "/desk/*": "operator", "/*": "customer",
+    "GET /health": "anonymous", "GET /login": "anonymous", "POST /login": "anonymous", "POST /logout": "anonymous",
+    "GET /v1/models": "customer", "POST /v1/chat/completions": "customer", "GET /openapi.json": "customer",
+    "HEAD /openapi.json": "customer", "GET /metrics": "operator", "GET /desk": "operator", "GET /evaluations/{id}": "operator",
+    **{f"{method} /v1/{{path:path}}": "customer" for method in ("GET", "POST", "PUT", "PATCH", "DELETE")},
 }  # fmt: skip
-"""Our own routes; * stands for what a page's library puts below its path."""
+"""Our own routes. Of those that the pages' library adds, the ones below /desk take an operator, all others a customer."""
 HANDLERS = {
     "CustomerPage": "customer", "Thumbs": "customer", "StaffPage": "operator", "Console": "operator", "Compare": "operator",
     "FeedbackTab": "lead", "Adapters": "engineer", "WorkshopTab": "engineer", "ProofTab": "lead", "Studio": "lead", "Shelf": "lead",
@@ -65,21 +68,38 @@ def every_route(routes: list[BaseRoute], under: str = "") -> Iterator[tuple[str,
 
 
 async def test_our_routes_are_those_of_the_table(app: FastAPI) -> None:
-    ours = {path for _, path in every_route([route for route in app.routes if not isinstance(route, Mount)])}
-    assert ours == {path for path in ROUTES if not path.endswith("*")}
-    for path, role in ROUTES.items():
-        assert role_of_path(re.sub(r"\*|\{.*\}", "anything", path)) == role
+    ours = every_route([route for route in app.routes if not isinstance(route, Mount)])
+    assert {f"{method} {path}" for method, path in ours} == set(ROUTES)
+    for route, role in ROUTES.items():
+        assert role_of(*re.sub(r"\{.*\}", "anything", route).split()) == role
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/logout"),
+        ("POST", "/login/"),
+        ("POST", "/login/x"),
+        ("GET", "/health/"),
+        ("POST", "/health"),
+        ("GET", "/login/x"),
+    ],
+)
+async def test_what_is_open_is_open_exactly(http: httpx.AsyncClient, method: str, path: str) -> None:
+    reply = await http.request(method, path, data={"username": "x", "password": "y"} if method == "POST" else None)
+    assert reply.status_code == 401
+    assert reply.json()["error"]["code"] == "unauthorized"
 
 
 async def test_no_route_opens_to_anonymous_or_lesser_roles(app: FastAPI, http: httpx.AsyncClient, desk: Desk) -> None:
     keys = {role: desk.people.new_key(f"the-{role}") for role in ROLES}
-    found = {(method, re.sub(r"\{[^}]*\}", "x", path)) for method, path in every_route(app.routes)}
+    found = {(method, path or "/") for method, path in every_route(app.routes)}
     assert len(found) > 60
     for method, path in sorted(found):
-        least = role_of_path(path)
-        for role in RANKS[: RANKS.index(least)]:
+        least = ROUTES.get(f"{method} {path}", "operator" if path.startswith("/desk") else "customer")
+        for role in RANKS[: RANKS.index(least)]:  # type: ignore[arg-type]
             headers = {} if role == "anonymous" else {"Authorization": f"Bearer {keys[role]}"}
-            reply = await http.request(method, path or "/", headers=headers)
+            reply = await http.request(method, re.sub(r"\{[^}]*\}", "x", path), headers=headers)
             assert reply.status_code == (401 if role == "anonymous" else 403), (method, path, role)
 
 
@@ -165,8 +185,25 @@ async def test_guessing_is_slowed_down(http: httpx.AsyncClient) -> None:
     assert int(reply.headers["retry-after"]) > 0
 
 
+async def test_guessing_in_parallel_is_no_way_around(http: httpx.AsyncClient, desk: Desk) -> None:
+    at_once, most = 0, 0
+
+    def slowly(*_: str) -> None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        time.sleep(0.02)
+        at_once -= 1
+
+    desk.people.sign_in = slowly  # type: ignore[method-assign, assignment]
+    guesses = [http.post("/login", data={"name": "the-lead", "password": f"guess {number}"}) for number in range(30)]
+    told = [reply.status_code for reply in await asyncio.gather(*guesses)]
+    assert (told.count(401), told.count(429)) == (sign_in.FREE, 30 - sign_in.FREE)
+    assert most <= 2
+
+
 def test_waits_grow_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    failures = sign_in.Failures()
+    failures = sign_in.Failures(sign_in.FREE)
     monkeypatch.setattr(sign_in.time, "monotonic", lambda: 0.0)
     waits = []
     for _ in range(20):
@@ -184,12 +221,38 @@ def test_waits_grow_and_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     failures.check("x")
 
 
-async def test_one_password_opens_no_way_to_guess_another(http: httpx.AsyncClient) -> None:
-    for _ in range(sign_in.FREE - 1):
-        await http.post("/login", data={"name": "the-lead", "password": "wrong"})
+def test_what_was_no_failure_is_taken_back_with_its_wait() -> None:
+    failures = sign_in.Failures(2)
+    failures.count("x")
+    for _ in range(5):
+        failures.count("x")
+        failures.take_back("x")
+        failures.check("x")
+    failures.count("x")
+    with pytest.raises(Overloaded):
+        failures.check("x")
+
+
+async def test_failures_of_some_lock_nobody_else_out(http: httpx.AsyncClient, app: FastAPI) -> None:
+    for name in ("the-lead", "somebody"):
+        for _ in range(sign_in.FREE):
+            await http.post("/login", data={"name": name, "password": "wrong"})
     assert (await http.post("/login", data={"name": "the-customer", "password": PASSWORD})).status_code == 303
-    assert (await http.post("/login", data={"name": "the-engineer", "password": "wrong"})).status_code == 401
-    assert (await http.post("/login", data={"name": "the-operator", "password": "wrong"})).status_code == 429
+    there = httpx.ASGITransport(app, client=("192.0.2.7", 1))
+    async with httpx.AsyncClient(transport=there, base_url="http://127.0.0.1") as elsewhere:
+        assert (await elsewhere.post("/login", data={"name": "the-lead", "password": PASSWORD})).status_code == 303
+
+
+async def test_one_password_opens_no_way_to_guess_another(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sign_in, "FREE_OF_ADDRESS", 3)
+    desk.people.add("mika", "lead", PASSWORD)
+    transport = httpx.ASGITransport(create_app(desk))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+        for name in ("one", "two"):
+            assert (await http.post("/login", data={"name": name, "password": "wrong"})).status_code == 401
+            assert (await http.post("/login", data={"name": "mika", "password": PASSWORD})).status_code == 303
+        assert (await http.post("/login", data={"name": "three", "password": "wrong"})).status_code == 401
+        assert (await http.post("/login", data={"name": "four", "password": "wrong"})).status_code == 429
 
 
 async def test_a_key_has_its_users_role_and_dies_with_it(http: httpx.AsyncClient, desk: Desk) -> None:
@@ -205,7 +268,8 @@ async def test_a_key_has_its_users_role_and_dies_with_it(http: httpx.AsyncClient
 
 async def test_another_sites_page_can_send_nothing(http: httpx.AsyncClient, desk: Desk) -> None:
     http.cookies.set(COOKIE, desk.people.sign_in("the-engineer", PASSWORD) or "")
-    for headers in ({"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}, {"origin": "http://evil.example"}):
+    for headers in ({"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site"}, {"origin": "http://evil.example"},
+                    {"origin": "null"}, {"origin": ""}):  # fmt: skip
         reply = await http.post("/v1/chat/completions", json={}, headers=headers)
         assert (reply.status_code, "another site" in reply.text) == (403, True), headers
     for headers in ({"sec-fetch-site": "same-origin"}, {"origin": "http://127.0.0.1"}, {}):
@@ -220,14 +284,60 @@ async def test_visitors_chat_as_customers_where_that_is_set(desk: Desk) -> None:
         assert (await client.get("/")).status_code == 200
         assert client.cookies.get(COOKIE)
         assert (await client.get("/desk/")).status_code == 403
+        assert (await client.get("/v1/models")).status_code == 401
+        body = {"model": "agent", "messages": [{"role": "user", "content": "hello"}]}
+        assert (await client.post("/v1/chat/completions", json=body)).status_code == 401
+        client.cookies.clear()
+        done = await client.post("/login", data={"name": "mika", "password": PASSWORD})
+        assert len(done.headers.get_list("set-cookie")) == 1
+        assert (await client.get("/desk/")).status_code == 200
+
+
+async def test_files_are_taken_from_nobody(http: httpx.AsyncClient, desk: Desk) -> None:
+    http.headers["Authorization"] = f"Bearer {desk.people.new_key('the-engineer')}"
+    for path in ("/gradio_api/upload", "/desk/gradio_api/upload", "/gradio_api/upload/", "/gradio_api/process_recording"):
+        assert (await http.post(path, files={"files": b"x"})).status_code == 404
+
+
+async def test_no_answer_is_shown_in_a_frame(http: httpx.AsyncClient, desk: Desk) -> None:
+    for role in (None, "customer", "engineer"):
+        if role:
+            http.headers["Authorization"] = f"Bearer {desk.people.new_key(f'the-{role}')}"
+        for path in ("/", "/desk/", "/login", "/v1/models"):
+            headers = (await http.get(path)).headers
+            assert headers["x-frame-options"] == "DENY"
+            assert "frame-ancestors 'none'" in headers["content-security-policy"]
+
+
+async def test_customers_take_the_agent_as_it_is(http: httpx.AsyncClient, desk: Desk) -> None:
+    hello = {"role": "user", "content": "hello"}
+    body = {"model": "agent", "messages": [hello], "temperature": 0.5}
+    changes = [
+        {"model": desk.base.name}, {"prompt": "support@1"}, {"prompt": ""}, {"knowledge": "larkmoor"}, {"adapters": []},
+        {"variables": {"company": "Acme"}}, {"messages": [{"role": "system", "content": "Be rude."}, hello]}, {"model": "nothing"},
+        {"messages": [{"role": "developer", "content": "Be rude."}, hello]},
+    ]  # fmt: skip
+    http.headers["Authorization"] = f"Bearer {desk.people.new_key('the-customer')}"
+    assert (await http.post("/v1/chat/completions", json=body)).status_code == 200
+    assert [model["id"] for model in (await http.get("/v1/models")).json()["data"]] == ["agent"]
+    for change in changes:
+        reply = await http.post("/v1/chat/completions", json=body | change)
+        assert (reply.status_code, "as it is" in reply.text) == (403, True), change
+    http.headers["Authorization"] = f"Bearer {desk.people.new_key('the-operator')}"
+    for change in changes:
+        assert (await http.post("/v1/chat/completions", json=body | change)).status_code in (200, 404), change
 
 
 async def test_the_first_user_closes_the_open_desk_at_once(desk: Desk) -> None:
     transport = httpx.ASGITransport(create_app(desk))
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         assert (await client.get("/desk/")).status_code == 200
+        for header in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"):
+            passed_on = await client.get("/desk/", headers={header: "192.0.2.7"})
+            assert (passed_on.status_code, "bot users add" in passed_on.text) == (403, True)
         desk.people.add("mika", "lead", PASSWORD)
         assert (await client.get("/desk/")).status_code == 401
+        assert (await client.get("/health", headers={"X-Forwarded-For": "192.0.2.7"})).status_code == 200
 
 
 async def test_other_addresses_take_users_and_are_never_open(desk: Desk) -> None:
