@@ -1,6 +1,7 @@
 """A reply that a customer turned down becomes an example of a new version of a prompt, or a case of it.
 
-No label moves: customers meet what they met before. Personal data is replaced before anything is written.
+No label moves: customers meet what they met before. Personal data is replaced before anything is written, in what a lead
+adds as well.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 from bot.errors import Conflict, InvalidMessage, NotFound, PromptError, faults
 from bot.journal.feedback import Entry
 from bot.journal.journal import Journal
+from bot.journal.models import TurnRecord
 from bot.limits import check_text
 from bot.personal.scrub import scrub
 from bot.prompts.case_file import add_case
@@ -24,17 +26,6 @@ from bot.prompts.examples import with_example
 from bot.prompts.library import PromptLibrary, PromptVersion
 from bot.prompts.lint import Finding, lint
 from bot.prompts.schema import Prompt, literal
-
-
-@dataclass(frozen=True, slots=True)
-class Correction:
-    """A customer's message and the reply to give, after earlier exchanges of both. `replaced` counts personal data by kind
-    that became placeholders."""
-
-    earlier: tuple[tuple[str, str], ...]
-    customer: str
-    agent: str
-    replaced: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,34 +46,59 @@ class Wanted:
     lacks: Sequence[str]
 
 
+NOTHING = Wanted("", 0.0, (), ())
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A customer's message and the reply to give, after earlier exchanges of both; the note of an example, or what a case
+    asks. `replaced` counts personal data by kind that became placeholders in any of it."""
+
+    earlier: tuple[tuple[str, str], ...]
+    customer: str
+    agent: str
+    replaced: Mapping[str, int]
+    note: str = ""
+    wanted: Wanted = NOTHING
+
+
+def heard(turns: Sequence[TurnRecord]) -> list[TurnRecord]:
+    """The turns that a model hears of later: those with a reply, also a stopped one."""
+    return [turn for turn in turns if turn.finish_reason != "error" and turn.reply.strip()]
+
+
 def proposed(entry: Entry) -> Correction:
     """The exchange as it was, for a lead to correct."""
-    heard = [turn for turn in entry.earlier if turn.finish_reason != "error" and turn.reply.strip()]
-    earlier = [text for turn in heard for text in (turn.question, turn.reply)]
+    earlier = [text for turn in heard(entry.earlier) for text in (turn.question, turn.reply)]
     return _scrubbed(earlier, entry.turn.question, entry.turn.reply)
 
 
-def corrected(entry: Entry, customer: str, agent: str) -> Correction:
-    """What a lead made of it. Raises InvalidMessage for a text that is empty or too long."""
+def corrected(entry: Entry, customer: str, agent: str, note: str = "", wanted: Wanted = NOTHING) -> Correction:
+    """What a lead made of it. Raises InvalidMessage for a message or reply that is empty or too long."""
     for text, what in ((customer, "The customer's message"), (agent, "The corrected reply")):
         check_text(text, what)
     earlier = [text for pair in proposed(entry).earlier for text in pair]
-    return _scrubbed(earlier, customer.replace("\r\n", "\n").strip(), agent.replace("\r\n", "\n").strip())
+    texts = (text.replace("\r\n", "\n").strip() for text in (customer, agent, note))
+    return _scrubbed(earlier, *texts, wanted)
 
 
-def _scrubbed(earlier: Sequence[str], customer: str, agent: str) -> Correction:
+def _scrubbed(earlier: Sequence[str], customer: str, agent: str, note: str = "", wanted: Wanted = NOTHING) -> Correction:
     counts: Counter[str] = Counter()
-    *before, customer, agent = scrub([*earlier, customer, agent], counts)
-    return Correction(tuple(zip(before[::2], before[1::2], strict=True)), customer, agent, counts)
+    asked = [wanted.name.strip(), *wanted.contains, *wanted.lacks]
+    texts = scrub([*earlier, customer, agent, note, *asked], counts)
+    before, (customer, agent, note, name), rest = texts[: len(earlier)], texts[len(earlier) :][:4], texts[len(earlier) + 4 :]
+    contains, lacks = rest[: len(wanted.contains)], rest[len(wanted.contains) :]
+    pairs = tuple(zip(before[::2], before[1::2], strict=True))
+    return Correction(pairs, customer, agent, counts, note, Wanted(name, wanted.similar, tuple(contains), tuple(lacks)))
 
 
-def drafted(library: PromptLibrary, entry: Entry, correction: Correction, target: Target, author: str, note: str) -> Prompt:
+def drafted(library: PromptLibrary, entry: Entry, correction: Correction, target: Target, author: str) -> Prompt:
     """The latest version with the correction as an example. Raises PromptError, and InvalidMessage where nothing is
     corrected."""
     _check_changed(entry, correction)
     latest = library.get(f"{target.name}@{target.latest}").prompt
     source = f"turn {entry.turn.id}, conversation {entry.turn.conversation_id}"
-    return with_example(latest, correction.customer, correction.agent, source, author, note)
+    return with_example(latest, correction.customer, correction.agent, source, author, correction.note)
 
 
 async def advice(library: PromptLibrary, name: str, draft: Prompt) -> list[Finding]:
@@ -106,15 +122,13 @@ def make_example(
     return saved
 
 
-def make_case(
-    library: PromptLibrary, journal: Journal, entry: Entry, name: str, correction: Correction, wanted: Wanted, who: str
-) -> Case:
+def make_case(library: PromptLibrary, journal: Journal, entry: Entry, name: str, correction: Correction, who: str) -> Case:
     """The correction as a case of a prompt, and the entry done. Raises PromptError for a case that does not fit, Conflict
     where the entry was handled."""
     library.versions(name)
-    if wanted.similar:
+    if correction.wanted.similar:
         _check_changed(entry, correction)
-    case = _case(correction, wanted)
+    case = _case(correction, correction.wanted)
     _check_open(journal, entry)
     add_case(library.root / name, case, f"From feedback on turn {entry.turn.id}, by {who}.")
     _done(journal, entry, who, f"the case “{case.title}” of {name}")
@@ -131,7 +145,7 @@ def _case(correction: Correction, wanted: Wanted) -> Case:
     try:
         return Case.model_validate(
             {
-                "name": wanted.name.strip(),
+                "name": wanted.name,
                 "message": correction.customer,
                 "history": [{"customer": said, "agent": reply} for said, reply in correction.earlier],
                 "expect": expect,

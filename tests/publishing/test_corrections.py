@@ -49,14 +49,14 @@ def entry(desk: Desk) -> Entry:
 
 def example(desk: Desk, entry: Entry, agent: str = BETTER, latest: int = 1) -> PromptVersion:
     target = Target("support", latest)
-    draft = drafted(desk.prompts, entry, corrected(entry, proposed(entry).customer, agent), target, "mika", "From feedback")
+    made = corrected(entry, proposed(entry).customer, agent, "From feedback")
+    draft = drafted(desk.prompts, entry, made, target, "mika")
     return make_example(desk.prompts, desk.journal, entry, target, draft, "mika")
 
 
 def case(desk: Desk, entry: Entry, wanted: Wanted, agent: str = BETTER) -> None:
-    make_case(
-        desk.prompts, desk.journal, entry, "support", corrected(entry, proposed(entry).customer, agent), wanted, "mika"
-    )
+    made = corrected(entry, proposed(entry).customer, agent, wanted=wanted)
+    make_case(desk.prompts, desk.journal, entry, "support", made, "mika")
 
 
 def state(desk: Desk, entry: Entry) -> str:
@@ -70,6 +70,21 @@ def test_personal_data_is_replaced_alike_in_all_of_it(entry: Entry) -> None:
     assert dict(was.replaced) == {"EMAIL": 1, "ORDER": 2}
     again = corrected(entry, was.customer, "Order [ORDER_1] is late; write to me@example.org.\r\n")
     assert again == Correction(was.earlier, was.customer, "Order [ORDER_1] is late; write to [EMAIL_2].", {"EMAIL": 1})
+
+
+def test_personal_data_is_replaced_in_what_a_lead_adds(desk: Desk, entry: Entry) -> None:
+    wanted = Wanted("case of ada@example.com", 0, ["mail ada@example.com about order LK-48213"], ["call bob@example.com"])
+    made = corrected(entry, "Hello?", "Write to ada@example.com.", "for ada@example.com", wanted)
+    draft = drafted(desk.prompts, entry, made, Target("support", 1), "mika")
+    assert (draft.note, draft.examples[-1].agent) == ("for [EMAIL_1]", "Write to [EMAIL_1].")
+    make_case(desk.prompts, desk.journal, entry, "support", made, "mika")
+    written = (desk.prompts.root / "support" / "cases.yaml").read_text()
+    for text in ("case of [EMAIL_1]", "mail [EMAIL_1] about order [ORDER_2]", "call [EMAIL_2]"):
+        assert text in written
+    for text in ("example.com", "48213"):
+        assert text not in written + dump_prompt(draft)
+    became = desk.journal.feedback.entry(entry.turn.id).feedback.became
+    assert became == "the case “case of [EMAIL_1]” of support"
 
 
 def test_it_becomes_an_example_of_a_draft_and_production_stays(desk: Desk, entry: Entry) -> None:
@@ -147,18 +162,16 @@ def test_a_case_may_ask_for_words_alone(desk: Desk, entry: Entry) -> None:
 def test_a_case_that_does_not_fit_leaves_everything(
     desk: Desk, entry: Entry, name: str, wanted: Wanted, error: type[BotError]
 ) -> None:
+    made = corrected(entry, proposed(entry).customer, BETTER, wanted=wanted)
     with pytest.raises(error):
-        make_case(
-            desk.prompts, desk.journal, entry, name, corrected(entry, proposed(entry).customer, BETTER), wanted, "mika"
-        )
+        make_case(desk.prompts, desk.journal, entry, name, made, "mika")
     assert state(desk, entry) == "open"
     assert not (desk.prompts.root / "support" / "cases.yaml").exists()
 
 
 async def test_what_is_likely_wrong_with_the_new_example_is_told(desk: Desk, entry: Entry, workspace: Path) -> None:
-    draft = drafted(
-        desk.prompts, entry, corrected(entry, proposed(entry).customer, BETTER), Target("support", 1), "mika", "x"
-    )
+    made = corrected(entry, proposed(entry).customer, BETTER, "x")
+    draft = drafted(desk.prompts, entry, made, Target("support", 1), "mika")
     assert [finding.rule for finding in await advice(desk.prompts, "support", draft)] == ["control token"]
     (workspace / "prompts" / "support" / "cases.yaml").write_text("every_reply: [{ends_with: Wren}]\n")
     assert {finding.rule for finding in await advice(desk.prompts, "support", draft)} == {

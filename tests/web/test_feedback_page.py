@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from bot.desk import Desk
 from bot.journal.models import TurnRecord
+from bot.publishing import corrections
 from bot.web.auth import Person
 from bot.web.pages.customer import CustomerPage
 from bot.web.pages.feedback import FeedbackTab
@@ -112,6 +114,37 @@ async def test_it_becomes_an_example(tab: FeedbackTab, desk: Desk, turned_down: 
     assert "done by now, by mika" in again[tab.notice]
 
 
+async def test_personal_data_in_what_a_lead_adds_is_told_before_it_is_saved(
+    tab: FeedbackTab, desk: Desk, turned_down: TurnRecord
+) -> None:
+    kept = (await opened(tab))[tab.opened]
+    first = await tab.example(LEAD, "open", kept, "support", "Hello?", "Hello.", "for ada@example.com")
+    assert first[tab.note] == "for [EMAIL_1]"
+    assert "e-mail address (1)" in first[tab.notice]
+    given = ("open", kept, "support", "Hello?", "Hello.", "of ada@example.com", 0.0, "x\nada@example.com", "")
+    first = await tab.case(LEAD, *given)
+    assert (first[tab.name], first[tab.contains]) == ("of [EMAIL_1]", "x\n[EMAIL_1]")
+    assert desk.prompts.versions("support") == [1]
+    given = ("open", first[tab.opened], "support", "Hello?", "Hello.", first[tab.name], 0.0, first[tab.contains], "")
+    assert "is a case of support now" in (await tab.case(LEAD, *given))[tab.notice]
+
+
+async def test_advice_is_sought_where_no_chat_waits_for_it(
+    tab: FeedbackTab, turned_down: TurnRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+
+    async def look(*_: Any) -> list[Any]:
+        threads.append(threading.get_ident())
+        return []
+
+    monkeypatch.setattr(corrections, "lint", look)
+    kept = (await opened(tab))[tab.opened]
+    await tab.example(LEAD, "open", kept, "support", "Hello?", "Hello.", "x")
+    assert threads
+    assert threading.get_ident() not in threads
+
+
 async def test_a_version_saved_meanwhile_is_told_and_the_next_press_goes_on_top(
     tab: FeedbackTab, desk: Desk, turned_down: TurnRecord
 ) -> None:
@@ -146,10 +179,12 @@ async def test_what_a_lead_typed_is_kept_while_another_entry_is_looked_at(
     turn = (await page.thumbs.thumb(other, pressed(1, False), conversation))[page.thumbs.turn]
     shown = await opened(tab)
     assert shown[tab.opened]["turn"] == turn
-    away = await tab.pick(LEAD, turned_down.id, shown[tab.opened], "Where is it?", "On its way.")
+    typed = ("Where is it?", "On its way.", "Says where", "on the way", "way\nMonday", "I do not know")
+    away = await tab.pick(LEAD, turned_down.id, shown[tab.opened], *typed)
     assert away[tab.customer].startswith("I am")
-    back = await tab.pick(LEAD, turn, away[tab.opened], away[tab.customer], away[tab.agent])
-    assert back[tab.agent] == "On its way."
+    assert [away[field] for field in (tab.name, tab.contains, tab.lacks)] == ["", "", ""]
+    back = await tab.pick(LEAD, turn, away[tab.opened], *(away[field] for field in tab.typed))
+    assert tuple(back[field] for field in tab.typed) == typed
 
 
 async def test_an_entry_is_dismissed_and_opened_again(tab: FeedbackTab, desk: Desk, turned_down: TurnRecord) -> None:

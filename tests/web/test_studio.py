@@ -240,9 +240,9 @@ async def test_of_two_who_save_at_once_one_wins_and_the_other_sees_both(studio: 
 
 async def test_a_prompt_is_begun_from_a_template_with_its_cases(studio: Studio, desk: Desk) -> None:
     values = fields(desk, role="Answer. Not saved")
-    begun = await studio.begin(ADA, "order-status", "apologise", "", opened(), None, *values)
+    begun = await studio.begin(ADA, "order-status", "apologise", "", opened(), [], "n", *values)
     assert begun[studio.editor.opened] == Opened(name="order-status", version=1, latest=1)
-    assert begun[studio.editor.aside][1].role == "Answer. Not saved"
+    assert begun[studio.editor.aside][0].fields.role == "Answer. Not saved"
     assert desk.prompts.get("order-status@1").prompt.author == "ada"
     assert desk.prompts.cases("order-status").cases
     for name, source, says in (
@@ -250,7 +250,7 @@ async def test_a_prompt_is_begun_from_a_template_with_its_cases(studio: Studio, 
         ("../x", "apologise", "not valid"),
         ("x", "nothing", "no template"),
     ):
-        refused = await studio.begin(ADA, name, source, "", opened(), None, *values)
+        refused = await studio.begin(ADA, name, source, "", opened(), [], "", *values)
         assert says in refused[studio.shelf.notice]
         assert set(refused) == {studio.shelf.notice}
 
@@ -260,22 +260,76 @@ async def test_where_there_is_no_prompt_one_is_begun(studio: Studio, desk: Desk)
     empty = await studio.load(ADA, {})
     assert "no prompt yet" in empty[studio.editor.notice]
     source = empty[studio.shelf.source]["value"]
-    begun = await studio.begin(ADA, "first", source, "", {}, None, *[""] * len(studio.editor.fields))  # type: ignore[typeddict-item]
+    begun = await studio.begin(ADA, "first", source, "", {}, [], "", *[""] * len(studio.editor.fields))  # type: ignore[typeddict-item]
     assert begun[studio.editor.opened]["name"] == "first"
-    assert begun[studio.editor.aside] is None
+    assert begun[studio.editor.aside] == []
 
 
 async def test_edits_are_put_aside_and_brought_back(studio: Studio, desk: Desk) -> None:
     desk.prompts.save("support", desk.prompts.get("support@1").prompt.model_copy(update={"role": "Answer."}), 1)
-    values = fields(desk, 2, role="Answer. Not saved")
-    shown = await studio.pick_version(ADA, 1, "", opened(2, 2), None, *values)
-    assert "put aside" in shown[studio.editor.notice]
-    assert shown[studio.editor.back_button] == gr.update(visible=True)
-    back = await studio.bring_back(ADA, "", shown[studio.editor.aside])
-    assert back[studio.editor.role] == "Answer. Not saved"
-    assert back[studio.editor.opened] == opened(2, 2)
-    untouched = await studio.pick_name(ADA, "support", "", opened(2, 2), None, *fields(desk, 2))
-    assert untouched[studio.editor.aside] is None
+    editor, first, second = studio.editor, fields(desk, 1, role="First."), fields(desk, 2, role="Second.")
+    shown = await studio.pick_version(ADA, 1, "", opened(2, 2), [], "why", *second)
+    assert "put aside" in shown[editor.notice]
+    assert shown[editor.back_button] == gr.update(value="Bring my edits of support@2 back", visible=True)
+    shown = await studio.pick_version(ADA, 2, "", opened(1, 2), shown[editor.aside], "", *first)
+    assert len(shown[editor.aside]) == 2, "both are kept"
+    third = fields(desk, 2, role="Third.")
+    back = await studio.bring_back(ADA, "", opened(2, 2), shown[editor.aside], "", *third)
+    assert (back[editor.role], back[editor.opened]) == ("First.", opened(1, 2))
+    back = await studio.bring_back(ADA, "", back[editor.opened], back[editor.aside], "", *first)
+    assert (back[editor.role], back[editor.note], back[editor.opened]) == ("Second.", "why", opened(2, 2))
+    back = await studio.bring_back(ADA, "", back[editor.opened], back[editor.aside], "why", *second)
+    assert back[editor.role] == "Third.", "what stood in the form was put aside too"
+    untouched = await studio.pick_name(ADA, "support", "", opened(2, 2), [], "", *fields(desk, 2))
+    assert untouched[editor.aside] == []
+
+
+async def test_saving_fills_no_text_and_clears_only_the_note_that_was_saved(studio: Studio, desk: Desk) -> None:
+    editor = studio.editor
+    saved = await save(studio, ADA, opened(), "Greets.", fields(desk, role="Answer and greet."))
+    assert not set(saved) & {*editor.fields, editor.note}, "keys typed meanwhile stay"
+    assert saved[editor.opened] == opened(2, 2)
+    assert (await editor.clear_note(ADA, saved[editor.saved_note], "Greets."))[editor.note] == ""
+    for before, note in (("Greets.", "Greets. And"), ("", "Typed")):
+        assert (await editor.clear_note(ADA, before, note))[editor.note] == gr.skip()
+
+
+async def test_mine_on_top_takes_what_the_form_does_not_show_from_theirs(studio: Studio, desk: Desk) -> None:
+    first = desk.prompts.get("support@1").prompt
+    hotter = first.decoding.model_copy(update={"temperature": 0.5})
+    desk.prompts.save("support", first.model_copy(update={"decoding": hotter}), 1)
+    mine = fields(desk, role="Answer as ada.")
+    lost = await save(studio, ADA, opened(), "Mine.", mine)
+    assert lost[studio.publishing.send_button] == gr.update(value="Publish version 2")
+    await save(studio, ADA, lost[studio.editor.opened], "Mine.", mine)
+    saved = desk.prompts.get("support@3").prompt
+    assert (saved.role, saved.decoding.temperature) == ("Answer as ada.", 0.5)
+
+
+async def test_a_broken_newest_version_is_told_and_the_one_before_opens(studio: Studio, desk: Desk) -> None:
+    (desk.prompts.root / "support" / "v2.yaml").write_text("{ broken")
+    (desk.prompts.root / "support" / "v3.yaml").mkdir()
+    for shown in (await studio.load(ADA, {}), await studio.pick_name(ADA, "support", "", {}, [], "", *[""] * 44)):  # type: ignore[typeddict-item]
+        assert shown[studio.editor.opened] == opened(1, 3)
+        assert "Version 1 is open instead" in shown[studio.editor.notice]
+        assert "cannot be read" in str(shown[studio.shelf.version])
+
+
+async def test_nothing_chosen_is_told(studio: Studio, desk: Desk) -> None:
+    with pytest.raises(gr.Error, match="No prompt is chosen"):
+        await studio.pick_name(ADA, None, "", opened(), [], "", *fields(desk))
+    assert await studio.changes.look(ADA, opened(), None, DRAFT, *fields(desk)) == ""
+    seen = studio.publishing.shown(desk.prompts.get("support@1"))[studio.publishing.seen]
+    told = await studio.publishing.take_back(ADA, opened(), None, "", seen, "")
+    assert "was nowhere before" in told[studio.publishing.notice]
+
+
+async def test_more_than_eight_examples_are_shown(studio: Studio, desk: Desk) -> None:
+    pairs = tuple((f"question {n}?", f"answer {n}.") for n in range(12))
+    await save(studio, ADA, opened(), "Many.", fields(desk, examples=pairs))
+    shown = await studio.pick_version(ADA, 2, "", opened(1, 2), [], "", *fields(desk))
+    assert shown[studio.editor.agents[11]] == "answer 11."
+    assert shown[studio.editor.pairs[11]] == gr.update(visible=True)
 
 
 async def test_no_text_becomes_html(desk: Desk) -> None:

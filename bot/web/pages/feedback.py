@@ -7,7 +7,7 @@ a lead typed is kept while another entry is looked at.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -18,7 +18,6 @@ from bot.journal.feedback import STATES, Entry, State
 from bot.prompts.library import PRODUCTION
 from bot.prompts.lint import Finding
 from bot.publishing.corrections import (
-    Correction,
     Target,
     Wanted,
     advice,
@@ -30,7 +29,7 @@ from bot.publishing.corrections import (
 )  # fmt: skip
 from bot.web.auth import Person, require
 from bot.web.pages.feedback_html import NONE, entry_html, entry_label, look_again_html, replaced_text, target_html
-from bot.web.pages.handlers import QUIET, in_words, spoken
+from bot.web.pages.handlers import QUIET, in_words, signature, spoken
 from bot.web.pages.html import notice
 
 ALL = "all"
@@ -39,8 +38,6 @@ MOST = 100
 LIKENESS = 0.75
 """A likeness of sentence embeddings at which a reply says the same, usually."""
 KEPT = "Personal data is replaced before anything is saved. Names of people are not recognised: take them out."
-NOBODY = "the desk"
-"""Who did it, where nobody has to sign in."""
 
 Update = dict[Any, Any]
 Opened = dict[str, Any]
@@ -115,6 +112,11 @@ class FeedbackTab:
         ]  # fmt: skip
 
     @property
+    def typed(self) -> list[Any]:
+        """The texts that a lead types."""
+        return [self.customer, self.agent, self.note, self.name, self.contains, self.lacks]
+
+    @property
     def looking(self) -> dict[str, Any]:
         """A listener's arguments that bring the list up to date, and open its first entry where none is open."""
         return {"fn": self.load, "inputs": [self.state, self.opened], "outputs": self.filled, **QUIET}
@@ -122,7 +124,7 @@ class FeedbackTab:
     def _listen(self) -> None:
         texts = [self.customer, self.agent]
         self.state.input(**self.looking)
-        self.entries.input(self.pick, [self.entries, self.opened, *texts], self.filled, **QUIET)
+        self.entries.input(self.pick, [self.entries, self.opened, *self.typed], self.filled, **QUIET)
         self.prompt.input(self.pick_prompt, [self.prompt, self.opened], [self.opened, self.target], **QUIET)
         given = [self.state, self.opened, self.prompt, *texts]
         asked = [self.name, self.similar, self.contains, self.lacks]
@@ -156,21 +158,22 @@ class FeedbackTab:
         }, entries
 
     @spoken
-    async def pick(self, request: gr.Request, turn: int, opened: Opened, customer: str, agent: str) -> Update:
+    async def pick(self, request: gr.Request, turn: int, opened: Opened, *texts: str) -> Update:
         """Open an entry; what was typed for the one before is kept."""
         require(request, "lead")
         typed = dict(opened.get("typed", {}))
         if opened:
-            typed[opened["turn"]] = (customer, agent)
+            typed[opened["turn"]] = texts
         return await self._in_words(asyncio.to_thread(self._open, turn, typed), opened)
 
-    def _open(self, turn: int, typed: dict[int, tuple[str, str]]) -> Update:
+    def _open(self, turn: int, typed: dict[int, tuple[str, ...]]) -> Update:
         """One entry beside the form; the form only while it is open."""
         entry = self.desk.journal.feedback.entry(turn)
         was, is_open, names = proposed(entry), entry.feedback.state == "open", self.desk.prompts.names()
         answered = entry.turn.prompt.partition("@")[0] or self.desk.settings.agent.prompt.partition("@")[0]
         name = answered if answered in names else next(iter(names), None)
-        customer, agent = typed.get(turn, (was.customer, was.agent))
+        note = f"Example from feedback on turn {turn}: {entry.feedback.reason or 'no reason given'}"
+        texts = typed.get(turn, (was.customer, was.agent, note, "", "", ""))
         return {
             **self._target(name, {"turn": turn, "state": entry.feedback.state, "typed": typed}),
             self.entry: entry_html(entry),
@@ -178,12 +181,9 @@ class FeedbackTab:
             self.reopen_button: gr.update(visible=not is_open),
             self.notice: "",
             self.form: gr.update(visible=is_open),
-            self.customer: customer,
-            self.agent: agent,
+            **dict(zip(self.typed, texts, strict=True)),
             self.replaced: notice(replaced_text(was.replaced)),
             self.prompt: gr.update(choices=names, value=name),
-            self.note: f"Example from feedback on turn {turn}: {entry.feedback.reason or 'no reason given'}",
-            **dict.fromkeys((self.name, self.contains, self.lacks), ""),
         }
 
     @spoken
@@ -211,9 +211,13 @@ class FeedbackTab:
         self, person: Person, state: str, opened: Opened, name: str, texts: tuple[str, str], note: str
     ) -> Update:
         entry, target = await asyncio.to_thread(self._entry, opened, name), Target(name, opened["latest"])
-        made, prompts, who = corrected(entry, *texts), self.desk.prompts, person.name or NOBODY
-        draft = await asyncio.to_thread(drafted, prompts, entry, made, target, who, note.strip())
-        if first := self._look_first(opened, texts, made, await advice(prompts, name, draft)):
+        made, prompts, who = corrected(entry, *texts, note or ""), self.desk.prompts, signature(person)
+        draft = await asyncio.to_thread(drafted, prompts, entry, made, target, who)
+        # Runs where no chat waits for it, as in the studio.
+        findings = await asyncio.to_thread(asyncio.run, advice(prompts, name, draft))
+        typed = {self.customer: texts[0], self.agent: texts[1], self.note: note or ""}
+        said = {self.customer: made.customer, self.agent: made.agent, self.note: made.note}
+        if first := self._look_first(opened, typed, said, made.replaced, findings):
             return first
         saved = await asyncio.to_thread(make_example, prompts, self.desk.journal, entry, target, draft, who)
         told = f"{saved.ref} holds the example now, a draft without a label: what customers meet has not changed."
@@ -242,10 +246,12 @@ class FeedbackTab:
         self, person: Person, state: str, opened: Opened, name: str, texts: tuple[str, str], wanted: Wanted
     ) -> Update:
         entry = await asyncio.to_thread(self._entry, opened, name)
-        made, desk, who = corrected(entry, *texts), self.desk, person.name or NOBODY
-        if first := self._look_first(opened, texts, made, []):
+        made, desk, who = corrected(entry, *texts, wanted=wanted), self.desk, signature(person)
+        typed = {self.customer: texts[0], self.agent: texts[1], **self._asked(wanted)}
+        said = {self.customer: made.customer, self.agent: made.agent, **self._asked(made.wanted)}
+        if first := self._look_first(opened, typed, said, made.replaced, []):
             return first
-        case = await asyncio.to_thread(make_case, desk.prompts, desk.journal, entry, name, made, wanted, who)
+        case = await asyncio.to_thread(make_case, desk.prompts, desk.journal, entry, name, made, who)
         told = f"“{case.title}” is a case of {name} now. The tab Prompts runs it, and so does bot prompts test."
         return await asyncio.to_thread(self._handled, state, opened, told)
 
@@ -254,20 +260,29 @@ class FeedbackTab:
             raise InvalidMessage("No entry or no prompt is chosen.", "Choose one.")
         return self.desk.journal.feedback.entry(opened["turn"])
 
+    def _asked(self, wanted: Wanted) -> dict[Any, str]:
+        return {
+            self.name: wanted.name, self.contains: "\n".join(wanted.contains), self.lacks: "\n".join(wanted.lacks)
+        }  # fmt: skip
+
     def _look_first(
-        self, opened: Opened, typed: tuple[str, str], made: Correction, findings: Sequence[Finding]
+        self,
+        opened: Opened,
+        typed: dict[Any, str],
+        said: dict[Any, str],
+        replaced: Mapping[str, int],
+        findings: Sequence[Finding],
     ) -> Update | None:
         """What was replaced in what the lead typed, and what is likely wrong, told before it is saved; None where there is
         nothing that was not told yet."""
-        said = (made.customer, made.agent)
-        changed = said != tuple(text.replace("\r\n", "\n").strip() for text in typed)
-        if not (changed or findings) or opened.get("told") == said:
+        told = tuple(said.values())
+        changed = told != tuple(text.replace("\r\n", "\n").strip() for text in typed.values())
+        if not (changed or findings) or opened.get("told") == told:
             return None
         return {
-            self.opened: {**opened, "told": said},
-            self.customer: made.customer,
-            self.agent: made.agent,
-            self.notice: look_again_html(made.replaced if changed else {}, findings),
+            self.opened: {**opened, "told": told},
+            **said,
+            self.notice: look_again_html(replaced if changed else {}, findings),
         }
 
     @spoken
@@ -284,7 +299,7 @@ class FeedbackTab:
     def _move(self, person: Person, state: str, opened: Opened, after: State) -> Update:
         """From the state in which the lead saw it."""
         became = self.desk.journal.feedback.entry(opened["turn"]).feedback.became
-        self.desk.journal.feedback.move(opened["turn"], opened["state"], after, person.name or NOBODY, became)
+        self.desk.journal.feedback.move(opened["turn"], opened["state"], after, signature(person), became)
         return self._handled(state, opened, f"The entry is {after} now.")
 
     def _handled(self, state: str, opened: Opened, told: str) -> Update:

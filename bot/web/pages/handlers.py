@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 import gradio as gr
 
 from bot.errors import BotError
+from bot.web.auth import Person
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -21,6 +22,7 @@ AT_ONCE = 16
 """Events of one kind at work at the same time. How many replies are made at once is the engine's own business."""
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 """For every listener: not part of the API, and no spinner over what is being read."""
+DESK = "the desk"
 OURS = "Something went wrong on our side. Nothing you wrote is lost; please try again."
 
 
@@ -30,6 +32,11 @@ def in_words(error: Exception) -> str:
         return str(error)
     log.error("A handler failed", exc_info=error)
     return OURS
+
+
+def signature(person: Person) -> str:
+    """Who did it, as records and versions name them: the user, or the desk where nobody has to sign in."""
+    return person.name or DESK
 
 
 def spoken(handler: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:

@@ -48,9 +48,11 @@ class Changes:
         }
 
     @spoken
-    async def look(self, request: gr.Request, opened: Opened, before: int, after: int, *values: str) -> str:
+    async def look(self, request: gr.Request, opened: Opened, before: int | None, after: int | None, *values: str) -> str:
         require(request, "lead")
-        return await asyncio.to_thread(self._changes, opened, before, after, Fields.read(values)) if opened else ""
+        if not opened or before is None or after is None:
+            return ""
+        return await asyncio.to_thread(self._changes, opened, before, after, Fields.read(values))
 
     def _changes(self, opened: Opened, before: int, after: int, fields: Fields) -> str:
         return changes_html(*(self._places(opened, number, fields) for number in (before, after)))

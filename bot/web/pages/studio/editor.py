@@ -6,6 +6,7 @@ Text that a lead typed is never dropped without a way back: whatever goes wrong 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from bot.web.pages.handlers import QUIET, spoken
 from bot.web.pages.html import notice
 from bot.web.pages.studio.form import (
     EXAMPLES,
+    Aside,
     Fields,
     Opened,
     check_remarks,
@@ -36,13 +38,14 @@ Update = dict[Any, Any]
 
 
 class Editor:
-    """The form's components. `opened` is what the form was filled from, `aside` what was typed before another version was
-    opened over it."""
+    """The form's components. `opened` is what the form was filled from, `aside` what was typed before other versions were
+    opened over it, `saved_note` a note that has been saved and not yet been cleared."""
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.opened = gr.State({})
-        self.aside = gr.State(None)
+        self.aside = gr.State([])
+        self.saved_note = gr.State("")
         with gr.Column(elem_id="studio-form"):
             self.variables = gr.HTML("", padding=False, js_on_load=INSERT, elem_id="variables")
             self.role = gr.Textbox(label="Role", lines=6, max_lines=16, elem_id="role")
@@ -84,20 +87,33 @@ class Editor:
     @property
     def filled(self) -> list[Any]:
         return [
-            self.opened, self.aside, self.variables, *self.fields, *self.pairs, self.note, self.author, self.notice,
-            self.save_button, self.back_button,
+            self.opened, self.aside, self.variables, *self.fields, *self.pairs, self.note, self.saved_note, self.author,
+            self.notice, self.save_button, self.back_button,
         ]  # fmt: skip
 
     def shown(self, found: PromptVersion, latest: int) -> Update:
         """That version in the form."""
         return {
-            self.opened: Opened(name=found.name, version=found.version, latest=latest),
-            self.variables: variables_html(found.prompt),
+            **self.saved(found, latest, ""),
             **self._fill(shown_fields(found.prompt)),
             self.note: "",
             self.notice: "",
+        }
+
+    def saved(self, found: PromptVersion, latest: int, note: str) -> Update:
+        """That version as what stands in the form already. No text is filled: somebody may have typed on meanwhile."""
+        return {
+            self.opened: Opened(name=found.name, version=found.version, latest=latest),
+            self.variables: variables_html(found.prompt),
+            self.saved_note: note,
             self.save_button: SAVE,
         }
+
+    @spoken
+    async def clear_note(self, request: gr.Request, saved: str, note: str | None) -> Update:
+        """A note goes once it is saved, unless another has been begun."""
+        require(request, "lead")
+        return {self.saved_note: "", self.note: "" if saved and note == saved else gr.skip()}
 
     def _fill(self, fields: Fields) -> Update:
         shown = [gr.update(visible=number < len(fields.examples)) for number in range(EXAMPLES)]
@@ -107,16 +123,31 @@ class Editor:
         """Who is signed in need not say who wrote a version."""
         return {self.author: gr.update(value=author, visible=not person.name)}
 
-    def put_aside(self, opened: Opened, aside: Any, fields: Fields) -> Update:
-        """Edits that are not saved are kept while another version is looked at."""
-        told: Update = {}
-        if is_edited(self.desk.prompts, opened, fields):
-            aside = (opened, fields)
-            told = {self.notice: notice(f"Your edits of {opened['name']}@{opened['version']} were put aside.")}
-        return {**told, self.aside: aside, self.back_button: gr.update(visible=aside is not None)}
+    def put_aside(self, opened: Opened, aside: Sequence[Aside], fields: Fields, note: str) -> Update:
+        """Edits that are not saved are kept, each of them, while other versions are looked at."""
+        if not self._typed(opened, fields, note):
+            return self._kept(aside)
+        told = notice(f"Your edits of {opened['name']}@{opened['version']} were put aside.")
+        return {**self._kept([*aside, Aside(opened, fields, note)]), self.notice: told}
 
-    def brought_back(self, fields: Fields) -> Update:
-        return {**self._fill(fields), self.aside: None, self.back_button: gr.update(visible=False)}
+    def bring_back(self, opened: Opened, aside: Sequence[Aside], fields: Fields, note: str) -> Update:
+        """The edits put aside last, over the version they were made from. What stands in the form is put aside as the
+        first, so that pressing again goes round through all."""
+        *others, back = aside
+        if self._typed(opened, fields, note):
+            others.insert(0, Aside(opened, fields, note))
+        return {**self._fill(back.fields), self.opened: back.opened, self.note: back.note, **self._kept(others)}
+
+    def _typed(self, opened: Opened, fields: Fields, note: str) -> bool:
+        return bool(opened) and bool(note.strip() or is_edited(self.desk.prompts, opened, fields))
+
+    def _kept(self, aside: Sequence[Aside]) -> Update:
+        """The button says whose turn it is."""
+        if not aside:
+            return {self.aside: [], self.back_button: gr.update(visible=False)}
+        last = aside[-1].opened
+        label = f"Bring my edits of {last['name']}@{last['version']} back"
+        return {self.aside: list(aside), self.back_button: gr.update(value=label, visible=True)}
 
     @spoken
     async def add(self, request: gr.Request, *values: str) -> list[Any]:
@@ -137,14 +168,15 @@ class Editor:
         return self.desk.prompts.save(opened["name"], prompt, opened["latest"])
 
     def conflict(self, opened: Opened, fields: Fields, error: Conflict) -> Update:
-        """Both texts; the next save goes on top of what was just shown."""
+        """Both texts; the next save goes on top of what was just shown, and what the form does not show is theirs then."""
         library = self.desk.prompts
         latest = library.versions(opened["name"])[-1]
         theirs = library.get(f"{opened['name']}@{latest}").prompt
-        mine = draft_places(open_version(library, opened).prompt, fields)
+        mine = draft_places(theirs, fields)
         told = f"{error} By {theirs.author}: {theirs.note}"
         return {
-            self.opened: Opened(name=opened["name"], version=opened["version"], latest=latest),
+            self.opened: Opened(name=opened["name"], version=latest, latest=latest),
+            self.variables: variables_html(theirs),
             self.notice: notice(told, "bad") + both_html(places(theirs), latest, mine),
             self.save_button: f"Save mine on top of version {latest}",
         }

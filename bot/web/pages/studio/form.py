@@ -15,7 +15,7 @@ from bot.errors import InvalidMessage, PromptError
 from bot.prompts.library import DRAFT, PromptLibrary, PromptVersion
 from bot.prompts.schema import Prompt, Technique, check_prompt
 
-EXAMPLES = 8
+EXAMPLES = 20
 """Examples that the form shows; a version with more keeps the rest as they are."""
 SOURCE = "written on the page"
 
@@ -26,6 +26,15 @@ class Opened(TypedDict):
     name: str
     version: int
     latest: int
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """What was typed into the form over `opened` and is not saved."""
+
+    opened: Opened
+    fields: Fields
+    note: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from bot.prompts.library import PRODUCTION, PromptVersion
 from bot.publishing.labelling import Wish, put_label, undo
 from bot.publishing.trial import Outcome
 from bot.web.auth import Person, require
-from bot.web.pages.handlers import QUIET, in_words, open_form, spoken, stop_first
+from bot.web.pages.handlers import QUIET, in_words, open_form, signature, spoken, stop_first
 from bot.web.pages.html import notice
 from bot.web.pages.studio.editor import Editor
 from bot.web.pages.studio.form import Fields, Opened, is_edited, open_version
@@ -188,19 +188,21 @@ class Publishing:
         return self._done(found, wish.label, query, told)
 
     @spoken
-    async def take_back(self, request: gr.Request, opened: Opened, label: str, why: str, seen: Seen, query: str) -> Update:
+    async def take_back(
+        self, request: gr.Request, opened: Opened, label: str | None, why: str, seen: Seen, query: str
+    ) -> Update:
         """The label back to where its latest move took it from."""
         person = require(request, "lead")
         try:
-            return await asyncio.to_thread(self._take_back, opened, label.strip(), person, seen, query)
+            return await asyncio.to_thread(self._take_back, opened, (label or "").strip(), person, seen, query)
         except Exception as error:
             return await asyncio.to_thread(self._fault, opened, label, query, error)
 
     def _take_back(self, opened: Opened, label: str, person: Person, seen: Seen, query: str) -> Update:
         found = open_version(self.desk.prompts, opened)
         if label not in seen["back"]:
-            raise InvalidMessage(f"{label} was nowhere before.", "Put it on another version instead.")
-        move = undo(self.desk.journal, self.desk.prompts, found.name, label, person.who, seen["back"][label]["move"])
+            raise InvalidMessage(f"The label {label!r} was nowhere before.", "Choose one that was moved.")
+        move = undo(self.desk.journal, self.desk.prompts, found.name, label, signature(person), seen["back"][label]["move"])
         return self._done(found, label, query, f"{label} is back on version {move.previous}.")
 
     def _done(self, found: PromptVersion, label: str, query: str, told: str) -> Update:
@@ -213,7 +215,7 @@ class Publishing:
             self.notice: notice(told, "good"),
         }
 
-    def _fault(self, opened: Opened, label: str, query: str, error: Exception) -> Update:
+    def _fault(self, opened: Opened, label: str | None, query: str, error: Exception) -> Update:
         """What went wrong, the reason that was typed left where it is. Where another was first, also what there is now."""
         told: Update = {**open_form(self, True), self.results: "", self.notice: notice(in_words(error), "bad")}
         if isinstance(error, Conflict):
@@ -232,7 +234,7 @@ def _wish(label: str, person: Person, why: str, seen: Seen, force: bool = False)
     name = (label or "").strip()
     if not (why or "").strip():
         raise InvalidMessage("The reason is empty.", "Say in a few words why; it stays in the history.")
-    return Wish(name, person.who, why, seen["labels"].get(name), force)
+    return Wish(name, signature(person), why, seen["labels"].get(name), force)
 
 
 def _undo(label: str, back: dict[str, Back]) -> Any:

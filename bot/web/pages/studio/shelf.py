@@ -77,7 +77,7 @@ class Shelf:
     def _line(self, name: str, number: int, labels: dict[str, int]) -> str:
         try:
             note = textwrap.shorten(self.desk.prompts.get(f"{name}@{number}").prompt.note, NOTE, placeholder=" …")
-        except BotError:
+        except (BotError, OSError):
             note = "cannot be read"
         marks = sorted(label for label, version in labels.items() if version == number)
         return f"{' · '.join([f'Version {number}', *marks])}: {note}"
@@ -98,7 +98,7 @@ def _words(library: PromptLibrary, name: str) -> str:
     parts = [name]
     for number in library.versions(name):
         # One that cannot be read hides nothing of the others.
-        with contextlib.suppress(BotError):
+        with contextlib.suppress(BotError, OSError):
             prompt = library.get(f"{name}@{number}").prompt
             parts += [prompt.note, prompt.author, *(text for _, text, _ in prompt.texts())]
     return "\n".join(parts).casefold()

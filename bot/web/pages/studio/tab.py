@@ -8,21 +8,23 @@ from typing import Any
 import gradio as gr
 
 from bot.desk import Desk
-from bot.errors import Conflict
+from bot.errors import BotError, Conflict, InvalidMessage, PromptError
+from bot.prompts.library import PromptVersion
 from bot.skeleton.templates import begin
 from bot.web.auth import require
-from bot.web.pages.handlers import QUIET, in_words, spoken
+from bot.web.pages.handlers import QUIET, in_words, signature, spoken
 from bot.web.pages.html import notice
 from bot.web.pages.studio.case_runs import CaseRuns
 from bot.web.pages.studio.changes import Changes
 from bot.web.pages.studio.editor import Editor
-from bot.web.pages.studio.form import Fields, Opened
+from bot.web.pages.studio.form import Aside, Fields, Opened
 from bot.web.pages.studio.preview import Preview
 from bot.web.pages.studio.publishing import Publishing
 from bot.web.pages.studio.shelf import Shelf
 from bot.web.pages.studio.side_by_side import SideBySide
 
 Update = dict[Any, Any]
+Kept = list[Aside]
 
 
 class Studio:
@@ -50,19 +52,21 @@ class Studio:
 
     def _listen(self) -> None:
         shelf, editor = self.shelf, self.editor
-        where = [shelf.search, editor.opened, editor.aside]
+        where = [shelf.search, editor.opened, editor.aside, editor.note]
         for run in (
             shelf.name.input(self.pick_name, [shelf.name, *where, *editor.fields], self.filled, **QUIET),
             shelf.version.input(self.pick_version, [shelf.version, *where, *editor.fields], self.filled, **QUIET),
             shelf.begin_button.click(
                 self.begin, [shelf.new_name, shelf.source, editor.author, *where[1:], *editor.fields], self.filled, **QUIET
             ),
-            editor.back_button.click(self.bring_back, [shelf.search, editor.aside], self.filled, **QUIET),
-            editor.save_button.click(
+            editor.back_button.click(self.bring_back, [*where, *editor.fields], self.filled, **QUIET),
+            saving := editor.save_button.click(
                 self.save, [shelf.search, editor.opened, editor.author, editor.note, *editor.fields], self.filled, **QUIET
             ),
         ):
             self.look_after(run)
+        notes = [editor.saved_note, editor.note]
+        saving.then(editor.clear_note, notes, notes, **QUIET)
         # Not `input`: what is deleted or pasted changes a box too.
         typed = [field.change for field in editor.fields]
         gr.on([*typed, self.preview.question.change], trigger_mode="always_last", **self._previewing)
@@ -102,20 +106,35 @@ class Studio:
     def _first(self) -> Update:
         names = self.desk.prompts.names()
         wanted = self.desk.settings.agent.prompt.partition("@")[0]
-        name = wanted if wanted in names else next(iter(names), None)
-        if name is None:
+        if not names:
             told = notice("There is no prompt yet. Begin one from a template: New prompt, on this page.")
             return {**self.shelf.empty(), self.editor.notice: told}
-        opened = self._open(name, self.desk.prompts.versions(name)[-1], "")
+        opened = self._open_newest(wanted if wanted in names else names[0], "")
         return {**opened, self.preview.question: self.preview.sample()}
+
+    def _open_newest(self, name: str, query: str) -> Update:
+        """The newest version that can be read; a broken one is told of, and keeps nobody from those before it."""
+        faults: list[str] = []
+        for version in reversed(self.desk.prompts.versions(name)):
+            try:
+                shown = self._open(name, version, query)
+            except (BotError, OSError) as error:
+                faults.append(str(error) if isinstance(error, BotError) else f"{name}@{version} cannot be read: {error}.")
+                continue
+            told = {self.editor.notice: notice(f"{' '.join(faults)} Version {version} is open instead.", "bad")}
+            return {**shown, **(told if faults else {})}
+        raise PromptError(f"No version of {name} can be read. {' '.join(faults)}", "Restore its files.")
 
     def _open(self, name: str, version: int, query: str) -> Update:
         """One version in all parts."""
         found, latest = self.desk.prompts.get(f"{name}@{version}"), self.desk.prompts.versions(name)[-1]
+        return {**self._around(found, latest, query), **self.editor.shown(found, latest)}
+
+    def _around(self, found: PromptVersion, latest: int, query: str) -> Update:
+        """One version in all parts but the editor."""
         return {
             **self.shelf.shown(found, query),
-            **self.editor.shown(found, latest),
-            **self.changes.shown(Opened(name=name, version=version, latest=latest)),
+            **self.changes.shown(Opened(name=found.name, version=found.version, latest=latest)),
             **self.sides.shown(found),
             **self.cases.shown(),
             **self.publishing.shown(found),
@@ -123,43 +142,62 @@ class Studio:
 
     @spoken
     async def pick_name(
-        self, request: gr.Request, name: str, query: str, opened: Opened, aside: Any, *values: str
+        self, request: gr.Request, name: str | None, query: str, opened: Opened, aside: Kept, note: str, *values: str
     ) -> Update:
         require(request, "lead")
-        versions = await asyncio.to_thread(self.desk.prompts.versions, name)
-        return await asyncio.to_thread(self._switch, name, versions[-1], query, opened, aside, Fields.read(values))
+        if not name:
+            raise InvalidMessage("No prompt is chosen.", "Choose one from the list.")
+        shown = await asyncio.to_thread(self._open_newest, name, query)
+        return await asyncio.to_thread(self._over, shown, opened, aside, Fields.read(values), note)
 
     @spoken
     async def pick_version(
-        self, request: gr.Request, version: int, query: str, opened: Opened, aside: Any, *values: str
+        self, request: gr.Request, version: int, query: str, opened: Opened, aside: Kept, note: str, *values: str
     ) -> Update:
         require(request, "lead")
-        return await asyncio.to_thread(self._switch, opened["name"], version, query, opened, aside, Fields.read(values))
+        shown = await asyncio.to_thread(self._open, opened["name"], version, query)
+        return await asyncio.to_thread(self._over, shown, opened, aside, Fields.read(values), note)
 
-    def _switch(self, name: str, version: int, query: str, opened: Opened, aside: Any, fields: Fields) -> Update:
-        return {**self._open(name, version, query), **self.editor.put_aside(opened, aside, fields)}
+    def _over(self, shown: Update, opened: Opened, aside: Kept, fields: Fields, note: str) -> Update:
+        """What is opened, and what was typed before it put aside; both are told where there is something of both."""
+        kept, notice_of = self.editor.put_aside(opened, aside, fields, note or ""), self.editor.notice
+        return {**shown, **kept, notice_of: shown.get(notice_of, "") + kept.get(notice_of, "")}
 
     async def begin(
-        self, request: gr.Request, name: str, source: str, author: str, opened: Opened, aside: Any, *values: str
+        self,
+        request: gr.Request,
+        name: str,
+        source: str,
+        author: str,
+        opened: Opened,
+        aside: Kept,
+        note: str,
+        *values: str,
     ) -> Update:
         """A new prompt, opened; what was typed into the form before is put aside."""
         person = require(request, "lead")
         try:
-            written = person.name or (author or "").strip() or person.who
+            written = person.name or (author or "").strip() or signature(person)
             begun = await asyncio.to_thread(begin, self.desk.prompts, (name or "").strip(), source, written)
-            shown = await asyncio.to_thread(self._switch, begun.name, 1, "", opened, aside, Fields.read(values))
+            shown = await asyncio.to_thread(self._open, begun.name, 1, "")
+            shown = await asyncio.to_thread(self._over, shown, opened, aside, Fields.read(values), note)
             return {**shown, **self.shelf.begun(begun)}
         except Exception as error:
             return {self.shelf.notice: notice(in_words(error), "bad")}
 
     @spoken
-    async def bring_back(self, request: gr.Request, query: str, aside: tuple[Opened, Fields] | None) -> Update:
+    async def bring_back(
+        self, request: gr.Request, query: str, opened: Opened, aside: Kept, note: str, *values: str
+    ) -> Update:
         require(request, "lead")
-        if aside is None:
-            return {self.editor.aside: None}
-        opened, fields = aside
-        shown = await asyncio.to_thread(self._open, opened["name"], opened["version"], query)
-        return {**shown, **self.editor.brought_back(fields)}
+        if not aside:
+            return {self.editor.aside: []}
+        back = aside[-1].opened
+        shown = await asyncio.to_thread(self._open, back["name"], back["version"], query)
+        return {
+            **shown,
+            **await asyncio.to_thread(self.editor.bring_back, opened, aside, Fields.read(values), note or ""),
+        }
 
     async def save(self, request: gr.Request, query: str, opened: Opened, author: str, note: str, *values: str) -> Update:
         """The form as the next version, by who is signed in. Whatever goes wrong, the form stays as it is."""
@@ -168,7 +206,7 @@ class Studio:
         try:
             return await asyncio.to_thread(self._save, query, opened, fields, person.name or author, note)
         except Conflict as error:
-            return await asyncio.to_thread(self._conflict, opened, fields, error)
+            return await asyncio.to_thread(self._conflict, query, opened, fields, error)
         except Exception as error:
             return {self.editor.notice: notice(in_words(error), "bad")}
 
@@ -177,14 +215,14 @@ class Studio:
         if saved.version <= opened["latest"]:
             return {self.editor.notice: notice(f"Nothing to save: these are the texts of {saved.ref}.")}
         told = f"{saved.ref} is saved. Run its cases, then publish it."
-        return {**self._open(saved.name, saved.version, query), self.editor.notice: notice(told, "good")}
-
-    def _conflict(self, opened: Opened, fields: Fields, error: Conflict) -> Update:
-        """Both texts, and theirs among the versions to compare with."""
-        shown = self.editor.conflict(opened, fields, error)
-        choices = self.changes.shown(opened)
         return {
-            **choices,
-            self.changes.before: {**choices[self.changes.before], "value": shown[self.editor.opened]["latest"]},
-            **shown,
+            **self._around(saved, saved.version, query),
+            **self.editor.saved(saved, saved.version, note),
+            self.editor.notice: notice(told, "good"),
         }
+
+    def _conflict(self, query: str, opened: Opened, fields: Fields, error: Conflict) -> Update:
+        """Both texts, theirs as the version that is open; the form stays as it is."""
+        shown = self.editor.conflict(opened, fields, error)
+        latest = shown[self.editor.opened]["latest"]
+        return {**self._around(self.desk.prompts.get(f"{opened['name']}@{latest}"), latest, query), **shown}
