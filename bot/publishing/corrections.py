@@ -78,8 +78,8 @@ def corrected(entry: Entry, customer: str, agent: str, note: str = "", wanted: W
     for text, what in ((customer, "The customer's message"), (agent, "The corrected reply")):
         check_text(text, what)
     earlier = [text for pair in proposed(entry).earlier for text in pair]
-    texts = (text.replace("\r\n", "\n").strip() for text in (customer, agent, note))
-    return _scrubbed(earlier, *texts, wanted)
+    customer, agent, note = (text.replace("\r\n", "\n").strip() for text in (customer, agent, note))
+    return _scrubbed(earlier, customer, agent, note, wanted)
 
 
 def _scrubbed(earlier: Sequence[str], customer: str, agent: str, note: str = "", wanted: Wanted = NOTHING) -> Correction:
