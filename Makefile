@@ -4,7 +4,7 @@
 #   make bench      the engine's correctness at length, and its speed beside others
 #   make bench-train DATA=FOLDER   training: speed, resuming, what is gained, what is refused
 #   make gate       the demo's replies against those of .ci/returns.json
-#   make proof      prompt, adapter, or both, on the demo, with the learning curve: docs/proof (under an hour)
+#   make proof      prompt, adapter, or both, on the demo, with the learning curve: docs/proof
 #   make faults     saving and publishing under kill -9, full disks and many writers, at length (FAULTS=500)
 #   make starter DATA=FOLDER   train the embedded base model (hours; resumes by itself)
 # TORCH_INDEX=URL picks where torch comes from, such as PyTorch's CPU index (see README).
@@ -54,7 +54,7 @@ proof: $(VENV)/.ready-dev
 faults: $(VENV)/.ready-dev
 	FAULTS=$(or $(FAULTS),500) $(BIN)/pytest tests/faults $(ARGS)
 
-# Training's figures; DATA is a folder with dialogues/ and intents/banking77/. Some three hours on two cores.
+# Training's figures; DATA is a folder with dialogues/ and intents/banking77/. Hours, on two cores.
 bench-train: $(VENV)/.ready-dev
 	@test -n "$(DATA)" || { echo "Name the folder of open data: make bench-train DATA=FOLDER (tests/load/README.md)"; exit 1; }
 	$(BIN)/python -m tests.load.train --data $(DATA)/dialogues --out tests/load/results/train.json $(ARGS)

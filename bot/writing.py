@@ -117,16 +117,14 @@ def prompts_label(
 ) -> None:
     """Point a label at a version. For production its cases must pass on the agent that customers meet."""
     from bot.prompts.library import PRODUCTION
-    from bot.publishing.labelling import Wish, put_label
+    from bot.publishing.labelling import Wish, put_label, told
 
     async def work(desk: Desk) -> str:
         version = desk.prompts.get(ref)
         before = desk.journal.labels(version.name).get(label)
         outcomes = await _try(desk, version, adapters, knowledge) if label == PRODUCTION else []
-        forced = put_label(desk.journal, version, Wish(label, _who(), why, before, force), outcomes)
-        moved = f", before on version {before}" if before else ""
-        untried = "" if outcomes or label != PRODUCTION else f" {version.name} has no cases: nothing was tried."
-        return f"{version.name}@{label} is on version {version.version} now{moved}{', forced' if forced else ''}.{untried}"
+        wish = Wish(label, _who(), why, before, force)
+        return f"{version.name}: {told(version, wish, outcomes, put_label(desk.journal, version, wish, outcomes))}"
 
     put(_on_desk(workspace, base, engine, work))
 

@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
 from bot.errors import Conflict, InvalidMessage, NotFound
+from bot.journal.database import writing
 from bot.journal.models import Token, User, now
 from bot.refs import check_name
 from bot.types import ROLES, PersonRole, content_hash
@@ -53,7 +54,7 @@ class People:
             raise InvalidMessage(f"{role!r} is no role.", f"One of {', '.join(ROLES)}.")
         hashed = self._hasher.hash(_good(name, password))
         try:
-            with self._session.begin() as session:
+            with writing(self._session, f"The user {name!r} was not added") as session:
                 session.add(User(name=name, role=role, password=hashed))
         except IntegrityError:
             raise Conflict(f"There is a user {name!r} already.", "Take another name, or remove that one first.") from None
@@ -71,7 +72,7 @@ class People:
 
     def remove(self, name: str) -> None:
         """The user, sessions and keys; conversations stay. Raises NotFound."""
-        with self._session.begin() as session:
+        with writing(self._session, f"The user {name!r} was not removed") as session:
             self._known(session, name)
             session.execute(delete(Token).where(Token.user == name))
             session.execute(delete(User).where(User.name == name))
@@ -79,7 +80,7 @@ class People:
     def set_password(self, name: str, password: str) -> None:
         """Ends all sessions of that user. Raises NotFound, InvalidMessage."""
         hashed = self._hasher.hash(_good(name, password))
-        with self._session.begin() as session:
+        with writing(self._session, "The password was not changed") as session:
             self._known(session, name).password = hashed
             session.execute(delete(Token).where(Token.user == name, Token.expires.is_not(None)))
 
@@ -96,19 +97,19 @@ class People:
         if user is None:
             return None
         token = secrets.token_urlsafe(24)
-        with self._session.begin() as session:
+        with writing(self._session, "The session was not begun") as session:
             session.execute(delete(Token).where(Token.expires < now()))
             session.add(Token(hash=_hash(token), user=name, expires=now() + SESSION))
         return token
 
     def sign_out(self, token: str) -> None:
-        with self._session.begin() as session:
+        with writing(self._session, "The session was not ended") as session:
             session.execute(delete(Token).where(Token.hash == _hash(token), Token.expires.is_not(None)))
 
     def new_key(self, name: str) -> str:
         """An API key, told this once. Raises NotFound."""
         key = KEY_PREFIX + secrets.token_urlsafe(32)
-        with self._session.begin() as session:
+        with writing(self._session, "The key was not made") as session:
             self._known(session, name)
             session.add(Token(hash=_hash(key), user=name))
         return key

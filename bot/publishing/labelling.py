@@ -43,6 +43,13 @@ def put_label(journal: Journal, version: PromptVersion, wish: Wish, outcomes: Se
     return bool(failed)
 
 
+def told(version: PromptVersion, wish: Wish, outcomes: Sequence[Outcome], forced: bool) -> str:
+    """What became of a wish that was granted, for who had it."""
+    before = f", before on version {wish.expected}" if wish.expected else ""
+    untried = "" if outcomes or wish.label != PRODUCTION else f" {version.name} has no cases: nothing was tried."
+    return f"{wish.label} is on version {version.version} now{before}{', forced' if forced else ''}.{untried}"
+
+
 def undo(journal: Journal, library: PromptLibrary, name: str, label: str, who: str, seen: int) -> LabelMove:
     """Put a label back to where its latest move took it from → the move that was undone. `seen` is the id of that move, as
     the person saw it.

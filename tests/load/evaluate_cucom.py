@@ -5,7 +5,7 @@
 `D` is a folder with `cucom_ecommerce.jsonl.gz`. A LoRA and a soft prompt are trained on nine tenths of some chats, and the
 product's own evaluation does the rest on turns of the last tenth. These chats have no articles: the arms with knowledge are left
 out. The few-shot prompt's examples are of the training part. The chats' texts stay out of what is kept. On a machine
-that does nothing else; about an hour on two cores.
+that does nothing else.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python -m tests.load.evaluate_curve --out tests/load/results/evaluate.json
 
-On a machine that does nothing else; half an hour on two cores. Other rows of the file are kept; the curve itself lies beside it as
+On a machine that does nothing else. Other rows of the file are kept; the curve itself lies beside it as
 `curve.json`. Called again with the same `--keep` folder it goes on where it was broken off, and the seconds that were
 spent in that folder before count too: give each measurement a folder of its own. `--recipe` takes another domain's recipe.
 """

@@ -11,11 +11,10 @@ from bot.adapters.card import Card
 from bot.desk import Desk
 from bot.errors import BotError
 from bot.web.auth import require
-from bot.web.pages.handlers import QUIET, spoken
+from bot.web.pages.handlers import QUIET, Update, spoken
 from bot.web.pages.html import escape, notice, short_hash, table
 
 NONE = '<div class="empty">No adapter is trained yet. <code>bot train RECIPE</code> makes one.</div>'
-Update = dict[Any, Any]
 
 
 class Adapters:

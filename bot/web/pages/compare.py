@@ -19,7 +19,7 @@ from bot.types import Message, Passage, Turn
 from bot.web.auth import require
 from bot.web.pages.chat import Chats, history, stream
 from bot.web.pages.console import ask, knowledge_controls, knowledge_updates, message_box, sampling_controls
-from bot.web.pages.handlers import QUIET, in_words, open_form, spoken, stop_first
+from bot.web.pages.handlers import QUIET, Update, in_words, open_form, spoken, stop_first
 from bot.web.pages.html import differences, escape, figures, lines, notice, sources, state_chip, state_of
 from bot.web.pages.inspector import EMPTY, inspect_turn
 from bot.web.pages.race import NOTHING, WAITING, race, reply_html
@@ -27,8 +27,6 @@ from bot.web.pages.setup import Parts, Setup, pointer_update
 
 SIDES = ("left", "right")
 VOTES = {"left": "Left is better", "tie": "Tie", "right": "Right is better"}
-
-Update = dict[Any, Any]
 
 
 class Compare:

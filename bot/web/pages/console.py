@@ -18,7 +18,7 @@ from bot.types import AgentSpec, Message, Turn
 from bot.web.auth import require
 from bot.web.pages.bubbles import bubbles, chatbot, under_way
 from bot.web.pages.chat import Chats, history
-from bot.web.pages.handlers import QUIET, in_words, open_form, spoken, stop_first
+from bot.web.pages.handlers import QUIET, Update, in_words, open_form, spoken, stop_first
 from bot.web.pages.html import escape, notice, state_chip, state_of
 from bot.web.pages.inspector import EMPTY, command, inspect_turn
 from bot.web.pages.setup import Parts, Setup, pointer_update
@@ -26,8 +26,6 @@ from bot.web.pages.winner import Winner
 
 OPENINGS = 5
 GREETING = '<div class="greeting"><p>Choose a scenario and press one of its openings, or type a message.</p></div>'
-
-Update = dict[Any, Any]
 
 
 class Console:

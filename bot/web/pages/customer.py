@@ -22,7 +22,7 @@ from bot.types import Message, Turn
 from bot.web.auth import require
 from bot.web.pages.bubbles import bubbles, chatbot, thumbed, under_way
 from bot.web.pages.chat import Chats, history
-from bot.web.pages.handlers import QUIET, in_words, open_queue, spoken, stop_first
+from bot.web.pages.handlers import QUIET, Update, in_words, open_queue, spoken, stop_first
 from bot.web.pages.html import escape, notice
 from bot.web.pages.thumbs import Thumbs
 
@@ -30,8 +30,6 @@ OPENINGS = 4
 PERSON = "I would like to talk to a person."
 GREETING = """<div class="greeting"><h2>How can we help?</h2>
 <p>Ask about an order, a return, a bill or a product, in your own words.</p></div>"""
-
-Update = dict[Any, Any]
 
 
 class CustomerPage:

@@ -13,7 +13,7 @@ from typing import Any
 import gradio as gr
 
 from bot.desk import Desk
-from bot.errors import Conflict, InvalidMessage
+from bot.errors import BotError, Conflict, InvalidMessage
 from bot.journal.feedback import STATES, Entry, State
 from bot.prompts.library import PRODUCTION
 from bot.prompts.lint import Finding
@@ -29,7 +29,7 @@ from bot.publishing.corrections import (
 )  # fmt: skip
 from bot.web.auth import Person, require
 from bot.web.pages.feedback_html import NONE, entry_html, entry_label, look_again_html, replaced_text, target_html
-from bot.web.pages.handlers import QUIET, in_words, signature, spoken
+from bot.web.pages.handlers import QUIET, Update, in_words, signature, spoken
 from bot.web.pages.html import notice
 
 ALL = "all"
@@ -39,7 +39,6 @@ LIKENESS = 0.75
 """A likeness of sentence embeddings at which a reply says the same, usually."""
 KEPT = "Personal data is replaced before anything is saved. Names of people are not recognised: take them out."
 
-Update = dict[Any, Any]
 Opened = dict[str, Any]
 """The entry in the form: its turn and state, the prompt's latest version that was shown, the texts that the lead was told of
 before they are saved, and what was typed for other entries."""
@@ -195,9 +194,13 @@ class FeedbackTab:
         """The prompt's latest version, which an example is put on top of."""
         if name is None:
             return {self.opened: opened, self.target: notice("There is no prompt yet.")}
-        latest = self.desk.prompts.get(f"{name}@{self.desk.prompts.versions(name)[-1]}")
-        shown = target_html(latest, self.desk.journal.labels(name).get(PRODUCTION))
-        return {self.opened: {**opened, "latest": latest.version}, self.target: shown}
+        newest = self.desk.prompts.versions(name)[-1]
+        try:
+            shown = target_html(self.desk.prompts.get(f"{name}@{newest}"), self.desk.journal.labels(name).get(PRODUCTION))
+        except (BotError, OSError) as error:
+            # Another prompt can be chosen, and a case needs no version.
+            shown = notice(in_words(error), "bad")
+        return {self.opened: {**opened, "latest": newest}, self.target: shown}
 
     @spoken
     async def example(

@@ -23,6 +23,8 @@ AT_ONCE = 16
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 """For every listener: not part of the API, and no spinner over what is being read."""
 DESK = "the desk"
+Update = dict[Any, Any]
+"""What a handler changes: components with their new values."""
 OURS = "Something went wrong on our side. Nothing you wrote is lost; please try again."
 
 

@@ -16,9 +16,9 @@ from bot.evaluation.workshop import domains, start
 from bot.runs.folder import EVALUATION, RunFolder
 from bot.runs.watching import Seen
 from bot.web.auth import require
-from bot.web.pages.handlers import spoken
+from bot.web.pages.handlers import Update, spoken
 from bot.web.pages.proof_html import NONE, run_details, run_head, run_list
-from bot.web.pages.runs_tab import Parts, RunsTab, Update
+from bot.web.pages.runs_tab import Parts, RunsTab
 
 WAYS: tuple[str, ...] = get_args(Way)
 SHOWN = {"With and without": ("", KNOWLEDGE), "With alone": (KNOWLEDGE,), "Without alone": ("",)}

@@ -20,14 +20,13 @@ from bot.runs.folder import Kind, RunFolder
 from bot.runs.watching import Seen
 from bot.types import PersonRole, content_hash
 from bot.web.auth import require
-from bot.web.pages.handlers import QUIET, spoken
+from bot.web.pages.handlers import QUIET, Update, spoken
 from bot.web.pages.html import notice
 
 SECONDS = 2.0
 """Between two looks."""
 ARRIVAL = 120.0
 """Seconds that a run may take to begin before the page stops waiting for it."""
-Update = dict[Any, Any]
 Shown = dict[str, str]
 """Hashes of what a browser was sent, by what it is."""
 Parts = dict[str, tuple[Any, Any]]

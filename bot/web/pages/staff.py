@@ -18,15 +18,13 @@ from bot.web.pages.chat import Chats
 from bot.web.pages.compare import Compare
 from bot.web.pages.console import Console
 from bot.web.pages.feedback import FeedbackTab
-from bot.web.pages.handlers import QUIET, open_queue, spoken
+from bot.web.pages.handlers import QUIET, Update, open_queue, spoken
 from bot.web.pages.html import escape
 from bot.web.pages.proof import ProofTab
 from bot.web.pages.runs_tab import RunsTab
 from bot.web.pages.setup import Parts, Setup
 from bot.web.pages.studio.tab import Studio
 from bot.web.pages.workshop import WorkshopTab
-
-Update = dict[Any, Any]
 
 
 class StaffPage:

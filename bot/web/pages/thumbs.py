@@ -10,15 +10,13 @@ import gradio as gr
 from bot.journal.feedback import MAX_REASON
 from bot.web.auth import require
 from bot.web.pages.chat import Chats
-from bot.web.pages.handlers import QUIET, spoken
+from bot.web.pages.handlers import QUIET, Update, spoken
 from bot.web.pages.html import escape, notice
 
 REASONS = ["It is wrong", "It does not answer my question", "Something is missing", "I do not understand it"]
 THANKS = "Thank you. Our team reads this."
 ASKED = 60
 """Characters of the question that say which reply is meant."""
-
-Update = dict[Any, Any]
 
 
 class Thumbs:

@@ -15,10 +15,9 @@ from bot.evaluation.results import Report
 from bot.evaluation.shelf import newest, recommended
 from bot.prompts.scenarios import Scenario, get_scenario
 from bot.types import AgentSpec
+from bot.web.pages.handlers import Update
 from bot.web.pages.html import escape, state_chip, state_of
 from bot.web.reports import address
-
-Update = dict[Any, Any]
 
 
 class Winner:

@@ -13,9 +13,9 @@ from bot.runs.folder import TRAINING, RunFolder
 from bot.runs.watching import Seen
 from bot.training.workshop import Recipes, split_overrides
 from bot.web.auth import require
-from bot.web.pages.handlers import QUIET, spoken
+from bot.web.pages.handlers import QUIET, Update, spoken
 from bot.web.pages.html import notice
-from bot.web.pages.runs_tab import Parts, RunsTab, Update
+from bot.web.pages.runs_tab import Parts, RunsTab
 from bot.web.pages.workshop_html import NONE, loss_table, recipe_html, run_details, run_head, run_list, speed_table
 
 NO_RECIPE = "No adapter of this workspace has a recipe yet. One lies in adapters/<name>/recipe.yaml."

@@ -14,14 +14,12 @@ from bot.errors import PromptError
 from bot.prompts.cases import Cases
 from bot.prompts.library import PRODUCTION, PromptVersion
 from bot.web.auth import require
-from bot.web.pages.handlers import QUIET, in_words, open_form, spoken, stop_first
+from bot.web.pages.handlers import QUIET, Update, in_words, open_form, spoken, stop_first
 from bot.web.pages.html import notice
 from bot.web.pages.studio.editor import Editor
 from bot.web.pages.studio.form import Fields, Opened, title
 from bot.web.pages.studio.results_html import progress_html, results_html, tally
 from bot.web.pages.studio.running import try_versions
-
-Update = dict[Any, Any]
 
 
 class CaseRuns:

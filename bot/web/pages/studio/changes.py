@@ -10,12 +10,10 @@ import gradio as gr
 from bot.desk import Desk
 from bot.prompts.library import DRAFT
 from bot.web.auth import require
-from bot.web.pages.handlers import QUIET, spoken
+from bot.web.pages.handlers import QUIET, Update, spoken
 from bot.web.pages.studio.editor import Editor
 from bot.web.pages.studio.form import Fields, Opened, open_version
 from bot.web.pages.studio.texts_html import changes_html, draft_places, places
-
-Update = dict[Any, Any]
 
 
 class Changes:

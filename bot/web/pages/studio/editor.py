@@ -16,7 +16,7 @@ from bot.desk import Desk
 from bot.errors import Conflict
 from bot.prompts.library import PromptVersion
 from bot.web.auth import Person, require
-from bot.web.pages.handlers import QUIET, spoken
+from bot.web.pages.handlers import QUIET, Update, spoken
 from bot.web.pages.html import notice
 from bot.web.pages.studio.form import (
     EXAMPLES,
@@ -34,7 +34,6 @@ from bot.web.pages.studio.texts_html import both_html, draft_places, places, var
 
 SAVE = "Save as new version"
 INSERT = Path(__file__).with_name("insert.js").read_text(encoding="utf-8")
-Update = dict[Any, Any]
 
 
 class Editor:

@@ -17,13 +17,12 @@ from bot.prompts.scenarios import get_scenario, scenario_names
 from bot.prompts.schema import Example, Prompt
 from bot.types import Message, Passage
 from bot.web.auth import require
-from bot.web.pages.handlers import in_words
+from bot.web.pages.handlers import Update, in_words
 from bot.web.pages.html import notice
 from bot.web.pages.studio.editor import Editor
 from bot.web.pages.studio.form import Fields, Opened
 from bot.web.pages.studio.texts_html import findings_html, preview_html
 
-Update = dict[Any, Any]
 UNASKED = "…"
 """Stands for a customer's message where no sample is given."""
 

@@ -16,10 +16,10 @@ import gradio as gr
 from bot.desk import Desk
 from bot.errors import Conflict, InvalidMessage
 from bot.prompts.library import PRODUCTION, PromptVersion
-from bot.publishing.labelling import Wish, put_label, undo
+from bot.publishing.labelling import Wish, put_label, told, undo
 from bot.publishing.trial import Outcome
 from bot.web.auth import Person, require
-from bot.web.pages.handlers import QUIET, in_words, open_form, signature, spoken, stop_first
+from bot.web.pages.handlers import QUIET, Update, in_words, open_form, signature, spoken, stop_first
 from bot.web.pages.html import notice
 from bot.web.pages.studio.editor import Editor
 from bot.web.pages.studio.form import Fields, Opened, is_edited, open_version
@@ -28,7 +28,6 @@ from bot.web.pages.studio.running import try_versions
 from bot.web.pages.studio.shelf import Shelf
 
 LABELS = [PRODUCTION, "staging"]
-Update = dict[Any, Any]
 
 
 class Back(TypedDict):
@@ -157,12 +156,12 @@ class Publishing:
                 yield {self.results: progress_html(*step)} if isinstance(step, tuple) else step[0]
 
     def _refused(self, found: PromptVersion, outcomes: list[Outcome]) -> Update:
-        told = f"{tally(found.ref, outcomes)} It was not published. Mend it, or publish it anyway, which is recorded."
+        said = f"{tally(found.ref, outcomes)} It was not published. Mend it, or publish it anyway, which is recorded."
         return {
             **open_form(self, True),
             self.tried: (found.prompt.hash, outcomes),
             self.force: gr.update(visible=True),
-            self.notice: notice(told, "bad"),
+            self.notice: notice(said, "bad"),
             self.results: results_html(found.ref, [outcome for outcome in outcomes if not outcome.passed]),
         }
 
@@ -183,9 +182,7 @@ class Publishing:
 
     def _put(self, found: PromptVersion, wish: Wish, outcomes: list[Outcome], query: str, remark: str = "") -> Update:
         forced = put_label(self.desk.journal, found, wish, outcomes)
-        moved = f", before on version {wish.expected}" if wish.expected else ""
-        told = f"{wish.label} is on version {found.version} now{moved}{', forced' if forced else ''}.{remark}"
-        return self._done(found, wish.label, query, told)
+        return self._done(found, wish.label, query, told(found, wish, outcomes, forced) + remark)
 
     @spoken
     async def take_back(
@@ -205,23 +202,23 @@ class Publishing:
         move = undo(self.desk.journal, self.desk.prompts, found.name, label, signature(person), seen["back"][label]["move"])
         return self._done(found, label, query, f"{label} is back on version {move.previous}.")
 
-    def _done(self, found: PromptVersion, label: str, query: str, told: str) -> Update:
+    def _done(self, found: PromptVersion, label: str, query: str, said: str) -> Update:
         return {
             **self.shelf.shown(found, query),
             **self.shown(found, label),
             **open_form(self, True),
             self.send_button: gr.update(value=f"Publish version {found.version}", visible=True),
             self.why: "",
-            self.notice: notice(told, "good"),
+            self.notice: notice(said, "good"),
         }
 
     def _fault(self, opened: Opened, label: str | None, query: str, error: Exception) -> Update:
         """What went wrong, the reason that was typed left where it is. Where another was first, also what there is now."""
-        told: Update = {**open_form(self, True), self.results: "", self.notice: notice(in_words(error), "bad")}
+        shown: Update = {**open_form(self, True), self.results: "", self.notice: notice(in_words(error), "bad")}
         if isinstance(error, Conflict):
             found = open_version(self.desk.prompts, opened)
-            return {**self.shelf.shown(found, query), **self.shown(found, label), **told}
-        return told
+            return {**self.shelf.shown(found, query), **self.shown(found, label), **shown}
+        return shown
 
     @spoken
     async def stopped(self, request: gr.Request) -> Update:

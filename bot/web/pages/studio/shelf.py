@@ -14,11 +14,10 @@ from bot.errors import BotError
 from bot.prompts.library import PromptLibrary, PromptVersion
 from bot.skeleton.templates import template_names
 from bot.web.auth import require
-from bot.web.pages.handlers import QUIET, spoken
+from bot.web.pages.handlers import QUIET, Update, spoken
 from bot.web.pages.html import notice
 from bot.web.pages.studio.texts_html import about_html
 
-Update = dict[Any, Any]
 NOTE = 46
 """Characters of a version's note in the list."""
 

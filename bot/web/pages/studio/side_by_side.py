@@ -25,7 +25,7 @@ from bot.prompts.scenarios import get_scenario, scenario_names
 from bot.types import AgentSpec, Message, Turn
 from bot.web.auth import require
 from bot.web.pages.chat import PACE, stream
-from bot.web.pages.handlers import QUIET, in_words, open_form, spoken, stop_first
+from bot.web.pages.handlers import QUIET, Update, in_words, open_form, spoken, stop_first
 from bot.web.pages.html import notice
 from bot.web.pages.race import race
 from bot.web.pages.studio.editor import Editor
@@ -37,7 +37,6 @@ OFFERED = 30
 """Recorded questions to choose from."""
 LINE = 90
 """Characters of a question in the list."""
-Update = dict[Any, Any]
 Key = tuple[int, str]
 """A question's place, and the side: old or new."""
 

@@ -12,7 +12,7 @@ from bot.errors import BotError, Conflict, InvalidMessage, PromptError
 from bot.prompts.library import PromptVersion
 from bot.skeleton.templates import begin
 from bot.web.auth import require
-from bot.web.pages.handlers import QUIET, in_words, signature, spoken
+from bot.web.pages.handlers import QUIET, Update, in_words, signature, spoken
 from bot.web.pages.html import notice
 from bot.web.pages.studio.case_runs import CaseRuns
 from bot.web.pages.studio.changes import Changes
@@ -23,7 +23,6 @@ from bot.web.pages.studio.publishing import Publishing
 from bot.web.pages.studio.shelf import Shelf
 from bot.web.pages.studio.side_by_side import SideBySide
 
-Update = dict[Any, Any]
 Kept = list[Aside]
 
 
