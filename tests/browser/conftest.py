@@ -142,6 +142,13 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 
 
 @pytest.fixture
+def another_page(browser: Browser) -> Iterator[Callable[[], Page]]:
+    """Makes pages of further persons, each with a browser of their own."""
+    with contextlib.ExitStack() as made:
+        yield lambda: made.enter_context(browser.new_context(viewport=DESKTOP)).new_page()  # type: ignore[arg-type]
+
+
+@pytest.fixture
 def page(context: BrowserContext) -> Page:
     return context.new_page()
 

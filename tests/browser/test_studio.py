@@ -1,4 +1,5 @@
-"""A lead's day in the studio: sign in, find, edit, look, try, judge, save, publish, take back, and two leads at once."""
+"""A lead's day in the studio: sign in, find, edit, look, try, judge, save, publish, take back,
+a customer's thumb-down into an example, and two leads at once."""
 
 from __future__ import annotations
 
@@ -6,12 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Page, expect
 
 from bot.desk import Desk
 from bot.prompts.schema import parse_prompt
 from bot.settings import load
-from tests.browser.conftest import DESKTOP, PHONE, Server, demo_workspace
+from tests.browser.conftest import PHONE, Server, demo_workspace, submit
 from tests.browser.test_staff import QUESTION, ask, choose, switch
 
 pytestmark = pytest.mark.browser
@@ -23,12 +24,13 @@ FAILING = "cases: [{name: is in verse, message: a broken lamp, expect: [{contain
 
 @pytest.fixture
 def leads(tmp_path: Path) -> Iterator[Server]:
-    """A desk with two leads, on an engine that repeats what it was sent."""
+    """A desk with two leads and a customer, on an engine that repeats what it was sent."""
     workspace = demo_workspace(tmp_path)
     (workspace / "prompts" / "support" / "cases.yaml").write_text(PASSING)
     journal = Desk(load(workspace=workspace)).journal
     for name in ("ada", "ben"):
         journal.people.add(name, "lead", PASSWORD)
+    journal.people.add("cleo", "customer", PASSWORD)
     journal.close()
     made = Server(workspace, "scripted")
     made.start()
@@ -36,18 +38,15 @@ def leads(tmp_path: Path) -> Iterator[Server]:
     made.stop()
 
 
-@pytest.fixture
-def second_context(browser: Browser) -> Iterator[BrowserContext]:
-    made = browser.new_context(viewport=DESKTOP)  # type: ignore[arg-type]
-    yield made
-    made.close()
-
-
-def sign_in(page: Page, server: Server, name: str) -> None:
-    page.goto(server.address + "/desk/")
+def enter(page: Page, server: Server, name: str, path: str) -> None:
+    page.goto(server.address + path)
     page.get_by_label("Name").fill(name)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
+
+
+def sign_in(page: Page, server: Server, name: str) -> None:
+    enter(page, server, name, "/desk/")
     expect(page.locator("#staff-head")).to_contain_text(f"you are {name}, lead")
     page.get_by_role("tab", name="Prompts").click()
     expect(page.locator("#preview .sent").first).to_be_visible()
@@ -69,15 +68,15 @@ def publish(page: Page, label: str, why: str) -> None:
     page.locator("#publish").click()
 
 
-def test_a_leads_day(page: Page, second_context: BrowserContext, leads: Server, shot: Shot) -> None:
+def test_a_leads_day(page: Page, another_page: Callable[[], Page], leads: Server, shot: Shot) -> None:
     sign_in(page, leads, "ada")
-    other = second_context.new_page()
+    other, customer = another_page(), another_page()
     sign_in(other, leads, "ben")
     find(page)
     edit_and_look(page, shot)
     try_and_judge(page, shot)
     save_and_publish(page, leads, shot)
-    # A customer's thumb-down that becomes an example of the next draft has its place here.
+    turned_down_becomes_an_example(page, customer, leads, shot)
     save_second(page, other, leads, shot)
     publish_second(page, other, leads, shot)
     page.set_viewport_size(PHONE)  # type: ignore[arg-type]
@@ -150,25 +149,55 @@ def save_and_publish(page: Page, server: Server, shot: Shot) -> None:
     shot(page, "studio-published")
 
 
+def turned_down_becomes_an_example(page: Page, customer: Page, server: Server, shot: Shot) -> None:
+    """A customer says what was wrong; ada corrects it, and the draft is in the studio while production stays."""
+    enter(customer, server, "cleo", "/")
+    submit(customer.get_by_label("Your message"), QUESTION)
+    expect(customer.locator("#send")).to_be_visible(timeout=120_000)
+    customer.get_by_role("button", name="Dislike", exact=True).click()
+    customer.get_by_label("Something is missing").check()
+    customer.get_by_role("button", name="Tell us").click()
+    expect(customer.get_by_text("Thank you. Our team reads this.")).to_be_visible()
+    page.get_by_role("tab", name="Feedback").click()
+    expect(page.locator("#feedback-entry")).to_contain_text("Something is missing")
+    page.get_by_label("Reply, corrected").fill("Within 5 business days. Wren, Larkmoor")
+    made = page.locator("#feedback-notice").get_by_text("support@4 holds the example now")
+    page.locator("#make-example").click()
+    # Where there is advice on the example it is told first.
+    expect(made.or_(page.locator("#feedback-notice").get_by_text("Look once more"))).to_be_visible()
+    if not made.is_visible():
+        page.locator("#make-example").click()
+    expect(made).to_be_visible()
+    shot(page, "studio-turned-down")
+    page.get_by_role("tab", name="Prompts").click()
+    for name in ("support-steps", "support · production"):
+        page.locator("#prompt-name label", has_text=name).first.click()
+    expect(page.locator("#prompt-versions")).to_contain_text("Version 4")
+    assert server.rows("select version from labels where name = 'support' and label = 'production'") == [(2,)]
+    page.locator("#prompt-versions").get_by_text("Version 3").click()
+    expect(page.locator("#publish")).to_have_text("Publish version 3")
+
+
 def save_second(page: Page, other: Page, server: Server, shot: Shot) -> None:
     """Ben began before ada saved."""
     write_role(other, "You are {agent_name}. Answer as ben would.")
     save(other, "Mine.")
     expect(other.locator("#save-notice .both-texts")).to_contain_text("kindly")
+    expect(other.locator("#save-notice .both-texts")).to_contain_text("Within 5 business days")
     expect(other.locator("#save-notice .both-texts")).to_contain_text("as ben would")
     expect(other.locator("#role textarea")).to_have_value("You are {agent_name}. Answer as ben would.")
     shot(other, "studio-conflict")
-    other.get_by_role("button", name="Save mine on top of version 3").click()
-    expect(other.locator("#save-notice")).to_contain_text("support@4 is saved")
+    other.get_by_role("button", name="Save mine on top of version 4").click()
+    expect(other.locator("#save-notice")).to_contain_text("support@5 is saved")
     assert "kindly" in (server.workspace / "prompts" / "support" / "v3.yaml").read_text()
 
 
 def publish_second(page: Page, other: Page, server: Server, shot: Shot) -> None:
     """Ada's page shows the labels from before ben moved one; and cases that fail."""
     publish(other, "staging", "To be looked at")
-    expect(other.locator("#publish-notice")).to_contain_text("staging is on version 4 now")
+    expect(other.locator("#publish-notice")).to_contain_text("staging is on version 5 now")
     publish(page, "staging", "Mine first")
-    expect(page.locator("#publish-notice")).to_contain_text("points at version 4")
+    expect(page.locator("#publish-notice")).to_contain_text("points at version 5")
     expect(page.locator("#history tbody tr").first).to_contain_text("ben")
     (server.workspace / "prompts" / "support" / "cases.yaml").write_text(FAILING)
     publish(page, "production", "It cannot wait")
@@ -178,7 +207,7 @@ def publish_second(page: Page, other: Page, server: Server, shot: Shot) -> None:
     expect(page.locator("#publish-notice")).to_contain_text("production is on version 3 now, before on version 2, forced.")
     expect(page.locator("#history tbody tr").first).to_contain_text("forced")
     rows = server.rows("select label, version, who, forced from label_moves order by id desc limit 2")
-    assert rows == [("production", 3, "ada", 1), ("staging", 4, "ben", 0)]
+    assert rows == [("production", 3, "ada", 1), ("staging", 5, "ben", 0)]
 
 
 @pytest.fixture
