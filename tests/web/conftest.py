@@ -1,10 +1,13 @@
-"""The studio over a desk whose prompt has two cases."""
+"""Pages built without what a server adds to them, and the studio over a desk whose prompt has two cases."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import gradio as gr
+import gradio.blocks
 import pytest
 
 from bot.desk import Desk
@@ -17,6 +20,15 @@ cases:
   - {name: greets, message: "hello?", expect: [{contains: "Hello"}]}
   - {name: thanks, message: "thank you", expect: [{contains: "welcome"}]}
 """
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_app_for_a_page() -> Iterator[None]:
+    """Gradio builds a page's routes at its beginning, at its end and with its queue, and once more where it is mounted;
+    only these last ones are ever asked, and each time takes the better part of a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gradio.blocks, "App", SimpleNamespace(create_app=lambda *_, **__: None))
+        yield
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
+import shutil
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -18,6 +19,7 @@ from starlette.routing import BaseRoute, Mount
 from bot.desk import Desk
 from bot.errors import BotError, Overloaded, SettingsError
 from bot.settings import load
+from bot.skeleton import SOURCE
 from bot.types import ROLES
 from bot.web import sign_in
 from bot.web.app import create_app
@@ -41,17 +43,47 @@ HANDLERS = {
 """The least role of a page's handlers."""
 
 
-@pytest.fixture
-async def app(desk: Desk) -> FastAPI:
-    # Inside the loop that runs it: gradio would otherwise make loops of its own.
+async def made_for(desk: Desk) -> FastAPI:
+    """The app with a user of each role."""
+    # Inside a loop: gradio would otherwise make loops of its own.
     for role in ROLES:
         desk.people.add(f"the-{role}", role, PASSWORD)
     return create_app(desk)
 
 
+def client_of(app: FastAPI) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1")
+
+
+@pytest.fixture
+async def app(desk: Desk) -> FastAPI:
+    return await made_for(desk)
+
+
 @pytest.fixture
 async def http(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
+    async with client_of(app) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def shared_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """For the tests that leave nothing behind."""
+    workspace = tmp_path_factory.mktemp("shared") / "workspace"
+    shutil.copytree(SOURCE, workspace)
+    desk = Desk(load(workspace=workspace, engine="scripted"))
+    yield desk
+    asyncio.run(desk.close())
+
+
+@pytest.fixture(scope="module")
+def shared_app(shared_desk: Desk) -> FastAPI:
+    return asyncio.run(made_for(shared_desk))
+
+
+@pytest.fixture
+async def asking(shared_app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(shared_app) as client:
         yield client
 
 
@@ -67,8 +99,8 @@ def every_route(routes: list[BaseRoute], under: str = "") -> Iterator[tuple[str,
                 yield method, path
 
 
-async def test_our_routes_are_those_of_the_table(app: FastAPI) -> None:
-    ours = every_route([route for route in app.routes if not isinstance(route, Mount)])
+async def test_our_routes_are_those_of_the_table(shared_app: FastAPI) -> None:
+    ours = every_route([route for route in shared_app.routes if not isinstance(route, Mount)])
     assert {f"{method} {path}" for method, path in ours} == set(ROUTES)
     for route, role in ROUTES.items():
         assert role_of(*re.sub(r"\{.*\}", "anything", route).split()) == role
@@ -85,27 +117,29 @@ async def test_our_routes_are_those_of_the_table(app: FastAPI) -> None:
         ("GET", "/login/x"),
     ],
 )
-async def test_what_is_open_is_open_exactly(http: httpx.AsyncClient, method: str, path: str) -> None:
-    reply = await http.request(method, path, data={"username": "x", "password": "y"} if method == "POST" else None)
+async def test_what_is_open_is_open_exactly(asking: httpx.AsyncClient, method: str, path: str) -> None:
+    reply = await asking.request(method, path, data={"username": "x", "password": "y"} if method == "POST" else None)
     assert reply.status_code == 401
     assert reply.json()["error"]["code"] == "unauthorized"
 
 
-async def test_no_route_opens_to_anonymous_or_lesser_roles(app: FastAPI, http: httpx.AsyncClient, desk: Desk) -> None:
-    keys = {role: desk.people.new_key(f"the-{role}") for role in ROLES}
-    found = {(method, path or "/") for method, path in every_route(app.routes)}
+async def test_no_route_opens_to_anonymous_or_lesser_roles(
+    shared_app: FastAPI, asking: httpx.AsyncClient, shared_desk: Desk
+) -> None:
+    keys = {role: shared_desk.people.new_key(f"the-{role}") for role in ROLES}
+    found = {(method, path or "/") for method, path in every_route(shared_app.routes)}
     assert len(found) > 60
     for method, path in sorted(found):
         least = ROUTES.get(f"{method} {path}", "operator" if path.startswith("/desk") else "customer")
         for role in RANKS[: RANKS.index(least)]:  # type: ignore[arg-type]
             headers = {} if role == "anonymous" else {"Authorization": f"Bearer {keys[role]}"}
-            reply = await http.request(method, re.sub(r"\{[^}]*\}", "x", path), headers=headers)
+            reply = await asking.request(method, re.sub(r"\{[^}]*\}", "x", path), headers=headers)
             assert reply.status_code == (401 if role == "anonymous" else 403), (method, path, role)
 
 
 @pytest.mark.parametrize("path", ["/desk/../v1/models", "//desk/", "/desk//", "/DESK/", "/login/../desk/", "/%64esk/"])
-async def test_no_spelling_of_a_path_opens_it(http: httpx.AsyncClient, path: str) -> None:
-    reply = await http.get(httpx.URL("http://127.0.0.1", raw_path=path.encode()))
+async def test_no_spelling_of_a_path_opens_it(asking: httpx.AsyncClient, path: str) -> None:
+    reply = await asking.get(httpx.URL("http://127.0.0.1", raw_path=path.encode()))
     assert reply.status_code in (401, 404)
 
 
@@ -166,13 +200,13 @@ async def test_signing_in_and_out(http: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("next", ["//evil.example/", "https://evil.example/", "/\\evil.example", "javascript:x", "/a\r\nb"])
-async def test_signing_in_leads_nowhere_else(http: httpx.AsyncClient, next: str) -> None:
-    done = await http.post("/login", data={"name": "the-customer", "password": PASSWORD, "next": next})
+async def test_signing_in_leads_nowhere_else(asking: httpx.AsyncClient, next: str) -> None:
+    done = await asking.post("/login", data={"name": "the-customer", "password": PASSWORD, "next": next})
     assert (done.status_code, done.headers["location"]) == (303, "/")
 
 
-async def test_hostile_names_are_text(http: httpx.AsyncClient) -> None:
-    reply = await http.post("/login", data={"name": '"><script>alert(1)</script>', "password": "x", "next": '/"><b>'})
+async def test_hostile_names_are_text(asking: httpx.AsyncClient) -> None:
+    reply = await asking.post("/login", data={"name": '"><script>alert(1)</script>', "password": "x", "next": '/"><b>'})
     assert "<script>" not in reply.text
     assert "<b>" not in reply.text
 
@@ -246,8 +280,7 @@ async def test_failures_of_some_lock_nobody_else_out(http: httpx.AsyncClient, ap
 async def test_one_password_opens_no_way_to_guess_another(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sign_in, "FREE_OF_ADDRESS", 3)
     desk.people.add("mika", "lead", PASSWORD)
-    transport = httpx.ASGITransport(create_app(desk))
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+    async with client_of(create_app(desk)) as http:
         for name in ("one", "two"):
             assert (await http.post("/login", data={"name": name, "password": "wrong"})).status_code == 401
             assert (await http.post("/login", data={"name": "mika", "password": PASSWORD})).status_code == 303
@@ -279,8 +312,7 @@ async def test_another_sites_page_can_send_nothing(http: httpx.AsyncClient, desk
 async def test_visitors_chat_as_customers_where_that_is_set(desk: Desk) -> None:
     desk.settings = desk.settings.model_copy(update={"visitors": True})
     desk.people.add("mika", "lead", PASSWORD)
-    transport = httpx.ASGITransport(create_app(desk))
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+    async with client_of(create_app(desk)) as client:
         assert (await client.get("/")).status_code == 200
         assert client.cookies.get(COOKIE)
         assert (await client.get("/desk/")).status_code == 403
@@ -293,18 +325,18 @@ async def test_visitors_chat_as_customers_where_that_is_set(desk: Desk) -> None:
         assert (await client.get("/desk/")).status_code == 200
 
 
-async def test_files_are_taken_from_nobody(http: httpx.AsyncClient, desk: Desk) -> None:
-    http.headers["Authorization"] = f"Bearer {desk.people.new_key('the-engineer')}"
+async def test_files_are_taken_from_nobody(asking: httpx.AsyncClient, shared_desk: Desk) -> None:
+    asking.headers["Authorization"] = f"Bearer {shared_desk.people.new_key('the-engineer')}"
     for path in ("/gradio_api/upload", "/desk/gradio_api/upload", "/gradio_api/upload/", "/gradio_api/process_recording"):
-        assert (await http.post(path, files={"files": b"x"})).status_code == 404
+        assert (await asking.post(path, files={"files": b"x"})).status_code == 404
 
 
-async def test_no_answer_is_shown_in_a_frame(http: httpx.AsyncClient, desk: Desk) -> None:
+async def test_no_answer_is_shown_in_a_frame(asking: httpx.AsyncClient, shared_desk: Desk) -> None:
     for role in (None, "customer", "engineer"):
         if role:
-            http.headers["Authorization"] = f"Bearer {desk.people.new_key(f'the-{role}')}"
+            asking.headers["Authorization"] = f"Bearer {shared_desk.people.new_key(f'the-{role}')}"
         for path in ("/", "/desk/", "/login", "/v1/models"):
-            headers = (await http.get(path)).headers
+            headers = (await asking.get(path)).headers
             assert headers["x-frame-options"] == "DENY"
             assert "frame-ancestors 'none'" in headers["content-security-policy"]
 
@@ -329,8 +361,7 @@ async def test_customers_take_the_agent_as_it_is(http: httpx.AsyncClient, desk: 
 
 
 async def test_the_first_user_closes_the_open_desk_at_once(desk: Desk) -> None:
-    transport = httpx.ASGITransport(create_app(desk))
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+    async with client_of(create_app(desk)) as client:
         assert (await client.get("/desk/")).status_code == 200
         for header in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"):
             passed_on = await client.get("/desk/", headers={header: "192.0.2.7"})
