@@ -58,7 +58,7 @@ faults: $(VENV)/.ready-dev
 bench-train: $(VENV)/.ready-dev
 	@test -n "$(DATA)" || { echo "Name the folder of open data: make bench-train DATA=FOLDER (tests/load/README.md)"; exit 1; }
 	$(BIN)/python -m tests.load.train --data $(DATA)/dialogues --out tests/load/results/train.json $(ARGS)
-	$(BIN)/python tests/load/classify.py --data $(DATA)/intents/banking77 --out tests/load/results/classify.json
+	$(BIN)/python -m tests.load.classify --data $(DATA)/intents/banking77 --out tests/load/results/train.json
 
 WORK ?= var/starter
 

@@ -10,18 +10,15 @@ from pathlib import Path
 import pytest
 
 from bot.base import Base
+from tests.commands import bot
 from tests.conftest import ROOT, make_adapter
 
 SCRIPTED = ["--engine", "scripted", "--knowledge", "none"]
 
 
-def bot(*words: str, workspace: Path | None = None, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    where = ["--workspace", str(workspace)] if workspace else []
-    return subprocess.run([sys.executable, "-m", "bot", *words, *where], input=stdin, capture_output=True, timeout=120)
-
-
 def test_a_pipe_gets_the_reply_on_stdout_and_nothing_else(workspace: Path) -> None:
-    done = bot("chat", *SCRIPTED, workspace=workspace, stdin=b"Where is my parcel?\n")
+    words = [sys.executable, "-m", "bot", "chat", *SCRIPTED, "--workspace", str(workspace)]
+    done = subprocess.run(words, input=b"Where is my parcel?\n", capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.decode().strip().endswith("Where is my parcel?")
     assert done.stdout.startswith(b"[base] 2 messages")

@@ -153,7 +153,7 @@ def turned_down_becomes_an_example(page: Page, customer: Page, server: Server, s
     """A customer says what was wrong; ada corrects it, and the draft is in the studio while production stays."""
     enter(customer, server, "cleo", "/")
     submit(customer.get_by_label("Your message"), QUESTION)
-    expect(customer.locator("#send")).to_be_visible(timeout=120_000)
+    expect(customer.locator("#send")).to_be_visible(timeout=300_000)
     customer.get_by_role("button", name="Dislike", exact=True).click()
     customer.get_by_label("Something is missing").check()
     customer.get_by_role("button", name="Tell us").click()

@@ -1,7 +1,7 @@
 """D5: the classifier on Banking77's full test, beside TF-IDF with logistic regression, frozen MiniLM with logistic
 regression, and the classifier on the causal base.
 
-    python tests/load/classify.py --data D --out tests/load/results/classify.json
+    python -m tests.load.classify --data D --out tests/load/results/train.json
 
 `D` holds train.csv and test.csv (or .csv.gz), columns text and category. Ours are trained through `bot train`, and answer
 the test one message at a time through the engine, as served. All choices are made on a tenth of the training part; the
@@ -13,10 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gzip
-import importlib.metadata
 import json
-import os
-import platform
 import shutil
 import sys
 import tempfile
@@ -29,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from bot.base import STARTER
+from bot.bench.rows import Row
 from bot.desk import Desk
 from bot.runs.progress import Step
 from bot.settings import load
@@ -37,10 +35,10 @@ from bot.starter.report import interval
 from bot.training.labelled import Labelled, parts_of, read_labelled
 from bot.training.scores import judge
 from bot.training.train import train
+from tests.load.keeping import circumstances, keep
 
 HELD_OUT = 0.1
 TARGET = 0.91
-Row = dict[str, Any]
 RECIPES = {
     "encoder": {"unfreeze": 4, "learning_rate": 2e-4, "epochs": 6, "batch_size": 32, "dropout": 0.1, "patience": 3},
     "base": {
@@ -69,11 +67,8 @@ def row(measure: str, given: list[str], wanted: list[str], target: float | None 
     found = judge(given, wanted)
     right = round(found.accuracy * len(wanted))
     holds = None if target is None else found.accuracy >= target
-    return {
-        "id": "D5", "measure": measure, "value": round(found.accuracy, 4), "unit": "share",
-        "target": None if target is None else f"≥ {target:g}", "holds": holds,
-        "detail": {"macro_f1": round(found.macro_f1, 4), "interval": interval(right, len(wanted)), "n": len(wanted), **more},
-    }  # fmt: skip
+    detail = {"macro_f1": round(found.macro_f1, 4), "interval": interval(right, len(wanted)), "n": len(wanted), **more}
+    return Row("D5", measure, round(found.accuracy, 4), "share", None if target is None else f"≥ {target:g}", holds, detail)
 
 
 def table(given: Path, name: str, folder: Path) -> Path:
@@ -154,19 +149,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "peft", "scikit-learn")}
+    measured = circumstances("python -m tests.load.classify")
     rows: list[Row] = []
-    report = {
-        "made": datetime.now(UTC).isoformat(timespec="seconds"), "command": "python tests/load/classify.py",
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}", "dtype": "float32", "versions": versions,
-        "load_before": os.getloadavg()[0], "rows": rows,
-    }  # fmt: skip
-
-    def keep(*found: Row) -> None:
-        rows.extend(found)
-        options.out.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
-        for one in found:
-            Teller().note(f"{one['measure']}: {one['value']} {one['unit']}")
 
     with tempfile.TemporaryDirectory() as folder:
         workspace = Path(folder) / "workspace"
@@ -177,17 +161,17 @@ def main() -> None:
         recipe.write_text(f"method: classifier\nheld_out: {HELD_OUT}\nseed: 1\n")
         desk = Desk(load(workspace=workspace, base=str(STARTER), dtype="float32"))
         wanted = [message.label for message in test]
-        baselines = []
         for name, features in (("frozen MiniLM", of_minilm(desk)), ("TF-IDF of words and characters", of_words)):
             given, chosen = by_regression(features, known, test)
-            baselines.append(row(f"{name} and logistic regression", given, wanted, C=chosen, training_rows=len(known)))
-            keep(baselines[-1])
-        best = max(baseline["value"] for baseline in baselines)
+            rows.append(row(f"{name} and logistic regression", given, wanted, C=chosen, training_rows=len(known)))
+            keep(options.out, rows, measured)
+        best = max(row.value or 0.0 for row in rows)
         encoder = ours(desk, recipe, "encoder", test, TARGET)
-        above = round(encoder["value"] - best, 4)
-        keep(encoder, {"id": "D5", "measure": "our classifier on MiniLM above the better baseline", "value": above,
-                       "unit": "share", "target": "> 0", "holds": above > 0, "detail": {}})  # fmt: skip
-        keep(ours(desk, recipe, "base", test, None))
+        above = round((encoder.value or 0.0) - best, 4)
+        rows += [encoder, Row("D5", f"{encoder.measure} above the better baseline", above, "share", "> 0", above > 0)]
+        keep(options.out, rows, measured)
+        rows.append(ours(desk, recipe, "base", test, None))
+        keep(options.out, rows, measured)
         asyncio.run(desk.close())
 
 
