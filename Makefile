@@ -1,8 +1,8 @@
 # Set-up is part of every target: a fresh machine with Python 3.11 and make needs nothing else.
 #   make serve      start the desk            make test     the tests (under 5 minutes)
 #   make lint       ruff and mypy             make browser  the pages in headless Chromium
-#   make bench      the engine's correctness at length, and its speed beside others
-#   make bench-train DATA=FOLDER   training: speed, resuming, what is gained, what is refused
+#   make bench      the engine's correctness at length, and its speed beside others; with DATA=FOLDER training's figures too
+#   make bench-train DATA=FOLDER   those alone: speed, resuming, what is gained, what is refused
 #   make gate       the demo's replies against those of .ci/returns.json
 #   make proof      prompt, adapter, or both, on the demo, with the learning curve: docs/proof
 #   make faults     saving and publishing under kill -9, full disks and many writers, at length (FAULTS=500)
@@ -40,6 +40,7 @@ bench: $(VENV)/.ready-dev
 	SCHEDULES=125 $(BIN)/pytest tests/engine/test_batch.py
 	$(BIN)/bot bench serve --out tests/load/results/serve.json $(ARGS)
 	$(BIN)/python -m tests.load.readme
+	$(if $(DATA),$(MAKE) bench-train DATA=$(DATA))
 
 # What the demo's two main set-ups say to sixteen held-out turns, against a report that was good. After a change that is
 # meant to change replies: make gate GATE="--out FOLDER", and its report.json is the new one.
@@ -59,6 +60,7 @@ bench-train: $(VENV)/.ready-dev
 	@test -n "$(DATA)" || { echo "Name the folder of open data: make bench-train DATA=FOLDER (tests/load/README.md)"; exit 1; }
 	$(BIN)/python -m tests.load.train --data $(DATA)/dialogues --out tests/load/results/train.json $(ARGS)
 	$(BIN)/python -m tests.load.classify --data $(DATA)/intents/banking77 --out tests/load/results/train.json
+	$(BIN)/python -m tests.load.readme
 
 WORK ?= var/starter
 

@@ -99,27 +99,32 @@ def submit(box: Locator, text: str) -> None:
     raise AssertionError("the message was not taken")
 
 
-def demo_workspace(folder: Path) -> Path:
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's workspace, to be copied. Its articles are indexed: otherwise the first question to each copy waits for that."""
+    folder = tmp_path_factory.mktemp("demo")
     for name in ("adapters", "prompts", "knowledge"):
         shutil.copytree(ROOT / name, folder / name)
     if not list((folder / "adapters" / "returns").glob("v*")):
         make_adapter(open_base("starter"), folder / "adapters" / "returns" / "v1", seed=0)
+    command = [sys.executable, "-m", "bot", "knowledge", "rebuild", "--workspace", str(folder)]
+    subprocess.run(command, check=True, capture_output=True)
     return folder
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The local engine on the starter base."""
-    made = Server(demo_workspace(tmp_path_factory.mktemp("desk")), "local")
+    made = Server(shutil.copytree(demo, tmp_path_factory.mktemp("desk") / "workspace"), "local")
     made.start()
     yield made
     made.stop()
 
 
 @pytest.fixture
-def slow_server(tmp_path: Path) -> Iterator[Server]:
+def slow_server(demo: Path, tmp_path: Path) -> Iterator[Server]:
     """The scripted engine: 30 ms a word, so that there is time to interrupt it. It may be stopped and started."""
-    made = Server(demo_workspace(tmp_path), "scripted")
+    made = Server(shutil.copytree(demo, tmp_path / "workspace"), "scripted")
     made.start()
     yield made
     made.stop()

@@ -3,6 +3,7 @@ a customer's thumb-down into an example, and two leads at once."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from playwright.sync_api import Page, expect
 from bot.desk import Desk
 from bot.prompts.schema import parse_prompt
 from bot.settings import load
-from tests.browser.conftest import PHONE, Server, demo_workspace, submit
+from tests.browser.conftest import PHONE, Server, submit
 from tests.browser.test_staff import QUESTION, ask, choose, switch
 
 pytestmark = pytest.mark.browser
@@ -23,9 +24,9 @@ FAILING = "cases: [{name: is in verse, message: a broken lamp, expect: [{contain
 
 
 @pytest.fixture
-def leads(tmp_path: Path) -> Iterator[Server]:
+def leads(demo: Path, tmp_path: Path) -> Iterator[Server]:
     """A desk with two leads and a customer, on an engine that repeats what it was sent."""
-    workspace = demo_workspace(tmp_path)
+    workspace = shutil.copytree(demo, tmp_path / "workspace")
     (workspace / "prompts" / "support" / "cases.yaml").write_text(PASSING)
     journal = Desk(load(workspace=workspace)).journal
     for name in ("ada", "ben"):

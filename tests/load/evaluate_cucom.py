@@ -11,7 +11,6 @@ that does nothing else.
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 from pathlib import Path
 
@@ -101,7 +100,7 @@ def main() -> None:
         chats = Path(folder) / "chats.jsonl"
         conversations(options.data / "cucom_ecommerce.jsonl.gz", chats)
         recipe = Bench(Path(folder), chats).workspace("desk", 0, options.chats, held_out=0.1, knowledge='""', scrub="false")
-        desk = Desk(exact(load(workspace=recipe.parents[2], threads=os.cpu_count() or 1)))
+        desk = Desk(exact(load(workspace=recipe.parents[2])))
         prompts(recipe, desk)
         for given in ([], ["method=soft-prompt", "learning_rate=0.5"]):
             try:

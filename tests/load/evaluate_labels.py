@@ -16,7 +16,6 @@ import argparse
 import asyncio
 import csv
 import json
-import os
 import random
 import shutil
 import tempfile
@@ -79,7 +78,7 @@ class Bench:
             (self.workspace / "prompts" / name / "v1.yaml").write_text(text)
         self.training, self.test = in_turn(training), tuple(test)
         self.labels = tuple(sorted({message.label for message in training}))
-        self.desk = Desk(load(workspace=self.workspace, base=str(STARTER), dtype="float32", threads=os.cpu_count() or 1))
+        self.desk = Desk(load(workspace=self.workspace, base=str(STARTER), dtype="float32"))
         self.right: dict[tuple[str, int], np.ndarray] = {}
 
     def recipe(self, way: str, size: int) -> Path:
