@@ -25,7 +25,7 @@ from bot.prompts.library import PromptVersion
 from bot.prompts.reasoning import ReasoningFilter, reasoned
 from bot.prompts.render import size_of
 from bot.runs.progress import Progress, Step
-from bot.types import Ask, Message, Mix, Outcome, Piece, Said, Score, Scored, Turn
+from bot.types import Ask, Message, Mix, Outcome, Piece, Said, Score, Scored, Turn, content_hash
 
 log = logging.getLogger("bot")
 STAGE = "asking"
@@ -102,6 +102,12 @@ class _Counter:
             self.add(self.each - self.done)
 
 
+def own_seed(item: str, seed: int) -> int:
+    """An item's own, the same for all arms. Under one for all, every reply would be made with the same draws, and what chance
+    does to one it would do to all of them, where intervals take each conversation's chances to be its own."""
+    return int(content_hash(item, str(seed))[:15], 16)
+
+
 @dataclass
 class _Asking:
     """One arm's items."""
@@ -116,6 +122,7 @@ class _Asking:
     drawn: Sequence[int] = ()
     """The seeds that replies are asked for with."""
     said: dict[tuple[str, int], Said] = field(default_factory=dict)
+    """By item and its own seed."""
     scored: dict[str, Scored] = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)
     """Item → why it was not answered."""
@@ -132,14 +139,14 @@ class _Asking:
         sent = await self._sent(mix, prompt, sampling.max_tokens)
         requests: list[tuple[Item, Ask | Score]] = []
         for item, messages in sent:
-            requests += [(item, Ask(messages, mix, sampling, seed)) for seed in self.drawn]
+            requests += [(item, Ask(messages, mix, sampling, own_seed(item.id, seed))) for seed in self.drawn]
             if item.reference and not self.hides:
                 # Right behind its reply: their prompt is read once.
                 requests.append((item, Score(messages, mix, item.reference)))
         await self._work_off(requests)
         if self.hides:
             # The reference stands where the arm's own reply would: behind its reasoning.
-            first = {item: said for (item, seed), said in self.said.items() if seed == self.seeds[0]}
+            first = {item: said for (item, seed), said in self.said.items() if seed == own_seed(item, self.seeds[0])}
             await self._work_off(
                 [
                     (item, Score(messages, mix, item.reference, reasoned(first[item.id].text)))
@@ -189,7 +196,7 @@ class _Asking:
         told = []
         for item in self.items:
             for place, seed in enumerate(self.seeds):
-                said = self.said.get((item.id, self.drawn[min(place, len(self.drawn) - 1)]))
+                said = self.said.get((item.id, own_seed(item.id, self.drawn[min(place, len(self.drawn) - 1)])))
                 if said:
                     told.append(self._reply(item.id, seed, said))
         return told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from bot.engine.local.engine import LocalEngine
 from bot.engine.scripted import ScriptedEngine
 from bot.errors import NotAvailable, NotFound, SettingsError
 from bot.evaluation.arms import Arm, Parts, all_arms
-from bot.evaluation.asking import Asked, ask
+from bot.evaluation.asking import Asked, ask, own_seed
 from bot.evaluation.items import Item
 from bot.evaluation.replies import Reply
 from bot.evaluation.rooms import exact
@@ -98,6 +99,14 @@ async def test_the_numbers_repeat_whatever_was_asked_before_and_in_which_order(d
     assert len({cost.nats for cost in first.costs if cost.item == ITEMS[1].id}) >= 7, "the arms must differ"
 
 
+async def test_each_item_has_draws_of_its_own_and_all_arms_the_same(desk: Desk) -> None:
+    twins = [dataclasses.replace(ITEMS[0], id=name, conversation=name) for name in ("one", "twin")]
+    asked = await ask([WARM, dataclasses.replace(WARM, name="again")], twins, (1,), desk, Quiet())
+    said = {(reply.arm, reply.item): reply.text for reply in asked.replies}
+    assert said["warm", "one"] != said["warm", "twin"]
+    assert [said["again", item] for item in ("one", "twin")] == [said["warm", item] for item in ("one", "twin")]
+
+
 async def test_an_arms_decoding_goes_before_its_prompts(desk: Desk) -> None:
     decoding = {"max_tokens": 3, "temperature": 0.0}
     arms = [Arm(name, "base", AgentSpec("", prompt), decoding) for name, prompt in (("bare", ""), ("warm", "warm@1"))]
@@ -121,7 +130,7 @@ async def test_what_is_asked_is_what_the_agent_answers_and_nothing_is_recorded(
     for arm in arms:
         for one in ITEMS[:4]:
             passages = one.passages if arm.with_knowledge else None
-            answer = await desk.agent.ainvoke(Turn(one.history, arm.spec, seed=5, passages=passages))
+            answer = await desk.agent.ainvoke(Turn(one.history, arm.spec, seed=own_seed(one.id, 5), passages=passages))
             reply = replies[arm.name, one.id, 5]
             assert (reply.text, reply.prompt_tokens) == (answer.reply, answer.usage.prompt_tokens), arm.name
             assert reply.completion_tokens == answer.usage.completion_tokens

@@ -4,7 +4,8 @@ sampling seeds must come out as worse, worse and a tie, each in 19 of 20 reseeds
     python -m tests.load.evaluate_truths --out tests/load/results/evaluate.json
 
 A reseed is another draw of two thirds of the held-out conversations, another sampling seed and another seed of the bootstrap. Two
-adapters are trained first, of half the transcripts; training's gates refuse the shuffled one, so here they are not asked.
+adapters are trained first, of half the transcripts, under the prompt that they are compared with; training's gates refuse the
+shuffled one, so here they are not asked.
 The base alone copies so little of a role that its replies hold few facts, right or wrong;
 what a wrong figure does is seen in what the agents' own replies cost. Other rows of the file are kept.
 """
@@ -48,6 +49,8 @@ from tests.load.keeping import circumstances, keep
 RESEEDS, LEAST = 20, 19
 HELD_OUT = 0.5
 DRAWN = 2 / 3
+OVERRIDES = (f"held_out={HELD_OUT}", "knowledge=")
+"""An adapter is compared under what it was trained with, and no arm here has passages."""
 ARTICLES = ("what-you-can-return", "sending-an-order-back", "return-costs", "refunds")
 LETTERS = 420
 """Of each article, so that the role fits with the conversation."""
@@ -123,8 +126,8 @@ async def measure(root: Path) -> list[Row]:
     try:
         items = held_out(root)
         arms = [
-            Arm("true", "adapter", AgentSpec("returns@1")),
-            Arm("shuffled", "adapter", AgentSpec("shuffled@1")),
+            Arm("true", "prompt+adapter", AgentSpec("returns@1", "support@2")),
+            Arm("shuffled", "prompt+adapter", AgentSpec("shuffled@1", "support@2")),
             Arm("truthful", "zero-shot", AgentSpec("", "truthful@1")),
             Arm("mistaken", "zero-shot", AgentSpec("", "mistaken@1")),
         ]
@@ -178,9 +181,7 @@ def main() -> None:
         root = workspace(Path(work))
         for name in ("returns", "shuffled"):
             with mock.patch("bot.training.train.refuse_failed"):
-                train(
-                    root / "adapters" / name / "recipe.yaml", Desk(load(workspace=root)), [f"held_out={HELD_OUT}"], Quiet()
-                )
+                train(root / "adapters" / name / "recipe.yaml", Desk(load(workspace=root)), OVERRIDES, Quiet())
         rows = asyncio.run(measure(root))
     keep(out, rows, measured)
 
