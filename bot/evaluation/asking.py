@@ -103,8 +103,8 @@ class _Counter:
 
 
 def own_seed(item: str, seed: int) -> int:
-    """An item's own, the same for all arms. Under one for all, every reply would be made with the same draws, and what chance
-    does to one it would do to all of them, where intervals take each conversation's chances to be its own."""
+    """An item's own, the same for all arms. Under one for all, every reply would be made with the same draws: chance would
+    do to all conversations what it does to one, where intervals take each one's chances to be its own."""
     return int(content_hash(item, str(seed))[:15], 16)
 
 
