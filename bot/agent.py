@@ -62,8 +62,10 @@ def sampling_for(prompt: PromptVersion | None, turn: Turn) -> Sampling:
     return check_sampling(Sampling(**values), turn.seed)
 
 
-def hides_reasoning(prompt: PromptVersion | None) -> bool:
-    return prompt is not None and prompt.prompt.technique == "chain-of-thought"
+def hides_reasoning(prompt: PromptVersion | None, opened: bool) -> bool:
+    """Whether a reply's reasoning is kept from the customer: where the prompt asks for it, and, whatever the prompt, where
+    the base's chat template has `opened` it."""
+    return opened or (prompt is not None and prompt.prompt.technique == "chain-of-thought")
 
 
 async def examples_for(
@@ -140,14 +142,9 @@ class Agent(Runnable[Turn, Answer]):
             mix, prompt = await asyncio.to_thread(self._resolve, turn, exchange)
             sampling = sampling_for(prompt, turn)
             exchange.sampling = {"seed": turn.seed, **{f.name: getattr(sampling, f.name) for f in fields(sampling)}}
-            screen = ReasoningFilter() if hides_reasoning(prompt) else None
-            if screen and sampling.logprobs is not None:
-                raise InvalidMessage(
-                    f"logprobs would tell the reasoning that {exchange.prompt} hides.",
-                    "Leave them out, or use another prompt.",
-                )
             clock.lap("resolve_ms")
             async with _within(clock.start + self.deadline, self.deadline):
+                screen = await self._screen(prompt, sampling)
                 found = await self._search(turn)
                 examples = await examples_for(turn, prompt, self.selector, self.engine)
             exchange.passages = answer.passages = found or ()
@@ -190,6 +187,18 @@ class Agent(Runnable[Turn, Answer]):
         snapshot = self.knowledge.snapshot(spec.knowledge) if spec.knowledge else ""
         exchange.agent_hash = content_hash(exchange.base_hash, mix.hash, exchange.prompt_hash, snapshot)
         return mix, prompt
+
+    async def _screen(self, prompt: PromptVersion | None, sampling: Sampling) -> ReasoningFilter | None:
+        """What keeps the reasoning back; None where all is shown."""
+        opened = await self.engine.opens_reasoning()
+        if not hides_reasoning(prompt, opened):
+            return None
+        if sampling.logprobs is not None:
+            what, other = (prompt.ref, "prompt") if prompt and not opened else (self.adapters.base.name, "base")
+            raise InvalidMessage(
+                f"logprobs would tell the reasoning that {what} hides.", f"Leave them out, or use another {other}."
+            )
+        return ReasoningFilter(opened)
 
     async def _search(self, turn: Turn) -> tuple[Passage, ...] | None:
         if turn.passages is not None or not turn.agent.knowledge:

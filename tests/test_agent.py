@@ -235,3 +235,24 @@ async def test_other_techniques_pass_tags_on(desk: Desk) -> None:
     for spec in (AgentSpec("", "support@1"), AgentSpec()):
         answer = await desk.agent.ainvoke(asked("hello", spec))
         assert (answer.reply, answer.reasoning) == (REASONED, "")
+
+
+class Opening(ScriptedEngine):
+    """One whose base's chat template opens the reasoning."""
+
+    async def opens_reasoning(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("prompt", ["support@1", "", "steps@1"])
+async def test_reasoning_that_the_bases_template_opened_is_hidden_whatever_the_prompt(
+    desk: Desk, steps: str, prompt: str
+) -> None:
+    desk.engine = Opening()
+    desk.engine.enqueue("Asked: hours. [1] says it.</think> From 9:00 to 17:00.", "Asked and never said")
+    answer = await desk.agent.ainvoke(asked("When is the help desk open?", AgentSpec("", prompt)))
+    assert (answer.reply, answer.reasoning) == ("From 9:00 to 17:00.", "Asked: hours. [1] says it.")
+    cut = await desk.agent.ainvoke(asked("hours?", AgentSpec("", prompt)))
+    assert (cut.reply, cut.reasoning) == ("", "Asked and never said")
+    with pytest.raises(InvalidMessage, match="logprobs would tell the reasoning"):
+        await desk.agent.ainvoke(asked("hours?", AgentSpec("", prompt), sampling={"logprobs": 0}))

@@ -165,6 +165,9 @@ class LocalEngine:
         await asyncio.wrap_future(self._scheduler.call(reading.read))
         return reading
 
+    async def opens_reasoning(self) -> bool:
+        return (self._model or await asyncio.to_thread(self._loaded)).opens_reasoning
+
     def count(self, messages: Sequence[Message], mix: Mix = Mix()) -> int:
         from bot.engine.local.encode import encode
 
