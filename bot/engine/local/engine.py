@@ -166,7 +166,8 @@ class LocalEngine:
         return reading
 
     async def opens_reasoning(self) -> bool:
-        return (self._model or await asyncio.to_thread(self._loaded)).opens_reasoning
+        model = await asyncio.to_thread(self._loaded) if self._model is None else self._model
+        return model.opens_reasoning
 
     def count(self, messages: Sequence[Message], mix: Mix = Mix()) -> int:
         from bot.engine.local.encode import encode
