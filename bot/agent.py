@@ -23,11 +23,12 @@ from bot.errors import DeadlinePassed, InvalidMessage
 from bot.journal.journal import Exchange, Journal
 from bot.knowledge.search import KnowledgeBase
 from bot.limits import MAX_RENDERED, check_messages, check_sampling
-from bot.prompts.library import PromptLibrary, PromptVersion
+from bot.prompts.library import PromptLibrary
 from bot.prompts.reasoning import ReasoningFilter
 from bot.prompts.render import check_size, render, size_of
 from bot.prompts.schema import Example
 from bot.prompts.select import ExampleSelector
+from bot.prompts.version import PromptVersion
 from bot.types import AgentSpec, Engine, FinishReason, Message, Mix, Passage, Piece, Sampling, Turn, Usage, content_hash
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from bot.evaluation.items import Item
 from bot.evaluation.replies import Failure, ReferenceCost, Reply
 from bot.evaluation.rooms import Rooms, check_exact
 from bot.limits import check_messages
-from bot.prompts.library import PromptVersion
 from bot.prompts.reasoning import ReasoningFilter, reasoned
 from bot.prompts.render import size_of
+from bot.prompts.version import PromptVersion
 from bot.runs.progress import Progress, Step
 from bot.types import Ask, Message, Mix, Outcome, Piece, Said, Score, Scored, Turn
 

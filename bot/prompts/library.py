@@ -7,42 +7,23 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bot.errors import Conflict, NotFound, PromptError
 from bot.files import read_yaml, sync, write_new
 from bot.prompts.cases import Cases, read_cases
-from bot.prompts.render import chat_template
 from bot.prompts.schema import Prompt, dump_prompt, parse_prompt
 from bot.refs import check_name, is_name, parse_ref, versions
 from bot.types import Labels
 
 if TYPE_CHECKING:
-    from langchain_core.prompts import ChatPromptTemplate
+    from bot.prompts.version import PromptVersion
 
 PRODUCTION = "production"
 DRAFT = 0
 """The version that a draft goes by until it is saved: those on disk begin at 1."""
 RESERVED = {"scenarios"}
-
-
-@dataclass(frozen=True, slots=True)
-class PromptVersion:
-    name: str
-    version: int
-    prompt: Prompt
-
-    @property
-    def ref(self) -> str:
-        return f"{self.name}@{self.version}"
-
-    @property
-    def template(self) -> ChatPromptTemplate:
-        """A real ChatPromptTemplate with all its examples, its variables at their defaults, that still wants `message`, and
-        takes `history`. Raises PromptError where a variable has no default: `chat_template` takes values and passages."""
-        return chat_template(self.prompt, self.prompt.examples, {}, None)
 
 
 class PromptLibrary:
@@ -81,7 +62,7 @@ class PromptLibrary:
         if pointer.isdecimal():
             if int(pointer) not in known:
                 raise NotFound("version", ref, [f"{name}@{n}" for n in known])
-            return PromptVersion(name, int(pointer), self._prompt(name, int(pointer)))
+            return _version(name, int(pointer), self._prompt(name, int(pointer)))
         version, pinned = self._labels.resolve(name, pointer or PRODUCTION)
         if version not in known:
             raise NotFound("version", f"{name}@{version}", [f"{name}@{n}" for n in known], "A label points at it.")
@@ -91,7 +72,7 @@ class PromptLibrary:
                 f"{name}@{version} is not what the label {pointer or PRODUCTION!r} was put on: its content changed.",
                 "Versions never change: restore the file, or put the label anew.",
             )
-        return PromptVersion(name, version, prompt)
+        return _version(name, version, prompt)
 
     def cases(self, name: str) -> Cases:
         """What the replies under a prompt must hold, whichever version. Raises PromptError for a file that does not fit."""
@@ -138,7 +119,7 @@ class PromptLibrary:
                 f"It is not certain that {new} was saved: {error.strerror or error}.",
                 "Make room, then save again: what is already there is not saved twice.",
             ) from None
-        return PromptVersion(name, latest + 1, prompt)
+        return _version(name, latest + 1, prompt)
 
     def folder(self, name: str) -> Path:
         """Where a prompt's files are, or would be. Raises BadName or PromptError for what cannot be a prompt's name."""
@@ -151,7 +132,7 @@ class PromptLibrary:
         for version in reversed(known):
             with contextlib.suppress(PromptError):
                 if self._prompt(name, version).hash == prompt.hash:
-                    return PromptVersion(name, version, self._prompt(name, version))
+                    return _version(name, version, self._prompt(name, version))
         return None
 
     def seed_labels(self) -> dict[tuple[str, str], tuple[int, str]]:
@@ -165,3 +146,9 @@ class PromptLibrary:
                 found = self.get(f"{name}@{version}")
                 pins[name, label] = (found.version, found.prompt.hash)
         return pins
+
+
+def _version(name: str, version: int, prompt: Prompt) -> PromptVersion:
+    from bot.prompts.version import PromptVersion
+
+    return PromptVersion(name, version, prompt)

@@ -29,6 +29,8 @@ MAX_VALUES = 1_500
 """Keys and values in one file, together."""
 MAX_FAULTS = 20
 """Faults that are told at once."""
+RESERVED = ("message", "passages", "history", "stop", "self")
+"""Names that no variable can have: what is shown beside them, and what LangChain keeps for itself."""
 LATER_KEYS = ("select",)
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _BRACE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
@@ -119,7 +121,7 @@ class Prompt(Part):
     @model_validator(mode="after")
     def _texts_are_templates(self) -> Prompt:
         for name in self.variables:
-            if not _IDENTIFIER.fullmatch(name) or name in ("message", "passages"):
+            if not _IDENTIFIER.fullmatch(name) or name in RESERVED:
                 rule = f"{name[:100]!r} cannot be a variable's name (letters, digits and _; not a reserved one)"
                 raise Faulty([(("variables", name), rule)])
         faulty = (fault for place, text, reserved in self.texts() for fault in self._faults(place, text, reserved))
@@ -129,7 +131,7 @@ class Prompt(Part):
         if self.knowledge and "passages" not in variables_of(self.knowledge.found):
             found.append(((), f"{place_of('knowledge.found')}: {{passages}} is missing, so no passage would be shown"))
         if self.technique == "few-shot" and not self.examples:
-            found.append((("technique",), "a few-shot prompt needs at least one example"))
+            found.append((("technique",), "there are no examples, and a few-shot prompt needs one"))
         if self.select and not self.examples:
             found.append((("select",), "there are no examples to choose from"))
         if not found:

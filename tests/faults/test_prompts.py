@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 
 from bot.errors import BotError, Conflict, NotFound
-from bot.prompts.library import PromptLibrary, PromptVersion
+from bot.prompts.library import PromptLibrary
+from bot.prompts.version import PromptVersion
 from tests.faults.prompts import NAME, library, prompt, write_without_end
 
 KILLS = int(os.environ.get("FAULTS", "10"))
