@@ -80,7 +80,9 @@ def _write(path: Path, text: str, publish: Callable[[str, Path], None]) -> None:
         publish(temporary, path)
         sync(path.parent)
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        # What cannot be taken away is swept later: the file itself is there, or is not.
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink(missing_ok=True)
 
 
 def write_atomic(path: Path, text: str) -> None:

@@ -95,37 +95,47 @@ class PromptLibrary:
 
         Content that a version already has is not a new version and gives that one back, also one that was saved since, such
         as by an attempt of which an error was told. Raises Conflict when another version was saved since; nothing is
-        overwritten then. Raises PromptError where the disk refuses.
+        overwritten then. Raises PromptError where the disk refuses, and says whether the version is there.
         """
         folder = self.folder(name)
         known = versions(folder, ".yaml")
         latest = known[-1] if known else 0
-        new = f"{name}@{latest + 1}"
+        number = latest + 1
         try:
             if same := self._same(name, known if latest == parent else [n for n in known if n > parent], prompt):
-                new = same.ref
+                number = same.version
                 sync(folder)
                 return same
             if latest != parent:
                 raise Conflict(
                     f"{name}@{latest} was saved since you began from version {parent}.", "Compare the two and save again."
                 )
-            write_new(folder / f"v{latest + 1}.yaml", dump_prompt(prompt))
+            write_new(folder / f"v{number}.yaml", dump_prompt(prompt))
         except FileExistsError:
-            raise Conflict(f"{new} was saved at the same moment.", "Compare the two and save again.") from None
+            raise Conflict(f"{name}@{number} was saved at the same moment.", "Compare the two and save again.") from None
         except OSError as error:
-            # A disk may fail once the version is there, whole but perhaps not for good.
-            raise PromptError(
-                f"It is not certain that {new} was saved: {error.strerror or error}.",
-                "Make room, then save again: what is already there is not saved twice.",
-            ) from None
-        return _version(name, latest + 1, prompt)
+            raise PromptError(*self._after(error, name, number, prompt)) from None
+        return _version(name, number, prompt)
 
     def folder(self, name: str) -> Path:
         """Where a prompt's files are, or would be. Raises BadName or PromptError for what cannot be a prompt's name."""
         if check_name("prompt", name) in RESERVED:
             raise PromptError(f"{name!r} is a reserved folder.", "Choose another name.")
         return self.root / name
+
+    def _after(self, error: OSError, name: str, version: int, prompt: Prompt) -> tuple[str, str]:
+        """What an error in saving has left, and what to do: it may come once the version is there, whole but perhaps not for
+        good."""
+        reason = error.strerror or str(error)
+        again = "Save again to make sure: what is there is not saved twice."
+        try:
+            if self._prompt(name, version).hash == prompt.hash:
+                return f"{name}@{version} is there, but the disk failed meanwhile, so it may not last: {reason}.", again
+        except FileNotFoundError:
+            pass
+        except (OSError, PromptError):
+            return f"It is not certain that {name}@{version} was saved: {reason}.", again
+        return f"{name}@{version} was not saved: {reason}.", "Make room, then save again."
 
     def _same(self, name: str, known: Sequence[int], prompt: Prompt) -> PromptVersion | None:
         """The newest version with this content. One that cannot be read has none."""
