@@ -25,6 +25,14 @@ def engine_of(desk: Desk) -> ScriptedEngine:
     return desk.engine
 
 
+async def under_way(desk: Desk) -> None:
+    """Until some pieces of a reply may have come, however busy the machine is."""
+    async with asyncio.timeout(30):
+        while not engine_of(desk).calls:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.2)
+
+
 async def test_a_turn_is_searched_rendered_generated_and_recorded(desk: Desk) -> None:
     engine_of(desk).enqueue("From 9:00 to 17:00.")
     answer = await desk.agent.ainvoke(asked("When is the help desk open on weekdays?", seed=3))
@@ -96,7 +104,7 @@ async def test_a_reply_ends_at_its_deadline_and_frees_its_engine(desk: Desk) -> 
 async def test_a_cancelled_task_is_recorded_too(desk: Desk) -> None:
     engine_of(desk).delay = 0.05
     task = asyncio.create_task(desk.agent.ainvoke(asked("a b c d e f g")))
-    await asyncio.sleep(0.3)
+    await under_way(desk)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -221,7 +229,7 @@ async def test_a_reader_who_leaves_during_the_reasoning_is_recorded(desk: Desk, 
     engine_of(desk).delay = 0.05
     engine_of(desk).enqueue("<think>" + "word " * 50)
     task = asyncio.create_task(desk.agent.ainvoke(asked("hello", AgentSpec("", steps))))
-    await asyncio.sleep(0.5)
+    await under_way(desk)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
