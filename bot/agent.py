@@ -23,11 +23,12 @@ from bot.errors import DeadlinePassed, InvalidMessage
 from bot.journal.journal import Exchange, Journal
 from bot.knowledge.search import KnowledgeBase
 from bot.limits import MAX_RENDERED, check_messages, check_sampling
-from bot.prompts.library import PromptLibrary, PromptVersion
+from bot.prompts.library import PromptLibrary
 from bot.prompts.reasoning import ReasoningFilter
 from bot.prompts.render import check_size, render, size_of
 from bot.prompts.schema import Example
 from bot.prompts.select import ExampleSelector
+from bot.prompts.version import PromptVersion
 from bot.types import AgentSpec, Engine, FinishReason, Message, Mix, Passage, Piece, Sampling, Turn, Usage, content_hash
 
 if TYPE_CHECKING:
@@ -62,8 +63,10 @@ def sampling_for(prompt: PromptVersion | None, turn: Turn) -> Sampling:
     return check_sampling(Sampling(**values), turn.seed)
 
 
-def hides_reasoning(prompt: PromptVersion | None) -> bool:
-    return prompt is not None and prompt.prompt.technique == "chain-of-thought"
+def hides_reasoning(prompt: PromptVersion | None, opened: bool) -> bool:
+    """Whether a reply's reasoning is kept from the customer: where the prompt asks for it, and, whatever the prompt, where
+    the base's chat template has `opened` it."""
+    return opened or (prompt is not None and prompt.prompt.technique == "chain-of-thought")
 
 
 async def examples_for(
@@ -140,14 +143,9 @@ class Agent(Runnable[Turn, Answer]):
             mix, prompt = await asyncio.to_thread(self._resolve, turn, exchange)
             sampling = sampling_for(prompt, turn)
             exchange.sampling = {"seed": turn.seed, **{f.name: getattr(sampling, f.name) for f in fields(sampling)}}
-            screen = ReasoningFilter() if hides_reasoning(prompt) else None
-            if screen and sampling.logprobs is not None:
-                raise InvalidMessage(
-                    f"logprobs would tell the reasoning that {exchange.prompt} hides.",
-                    "Leave them out, or use another prompt.",
-                )
             clock.lap("resolve_ms")
             async with _within(clock.start + self.deadline, self.deadline):
+                screen = await self._screen(prompt, sampling)
                 found = await self._search(turn)
                 examples = await examples_for(turn, prompt, self.selector, self.engine)
             exchange.passages = answer.passages = found or ()
@@ -190,6 +188,18 @@ class Agent(Runnable[Turn, Answer]):
         snapshot = self.knowledge.snapshot(spec.knowledge) if spec.knowledge else ""
         exchange.agent_hash = content_hash(exchange.base_hash, mix.hash, exchange.prompt_hash, snapshot)
         return mix, prompt
+
+    async def _screen(self, prompt: PromptVersion | None, sampling: Sampling) -> ReasoningFilter | None:
+        """What keeps the reasoning back; None where all is shown."""
+        opened = await self.engine.opens_reasoning()
+        if not hides_reasoning(prompt, opened):
+            return None
+        if sampling.logprobs is not None:
+            what, other = (prompt.ref, "prompt") if prompt and not opened else (self.adapters.base.name, "base")
+            raise InvalidMessage(
+                f"logprobs would tell the reasoning that {what} hides.", f"Leave them out, or use another {other}."
+            )
+        return ReasoningFilter(opened)
 
     async def _search(self, turn: Turn) -> tuple[Passage, ...] | None:
         if turn.passages is not None or not turn.agent.knowledge:

@@ -20,6 +20,7 @@ import yaml
 from yaml._yaml import CParser
 from yaml.composer import Composer
 from yaml.constructor import SafeConstructor
+from yaml.reader import ReaderError
 from yaml.resolver import Resolver
 
 from bot.errors import DataError
@@ -79,7 +80,9 @@ def _write(path: Path, text: str, publish: Callable[[str, Path], None]) -> None:
         publish(temporary, path)
         sync(path.parent)
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        # What cannot be taken away is swept later: the file itself is there, or is not.
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink(missing_ok=True)
 
 
 def write_atomic(path: Path, text: str) -> None:
@@ -155,13 +158,28 @@ class _StrictLoader(Composer, CParser, SafeConstructor, Resolver):
         self._depth -= 1
         return node
 
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        # What a value raises that is not what its tag or its look says: !!bool x, 2026-13-45.
+        except (ValueError, LookupError, AttributeError, TypeError):
+            problem = f"{str(node.value)[:40]!r} is no {node.tag.rpartition(':')[2]}"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from None
+
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen = set()
-        for key, _ in node.value:
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="a key is no plain text", problem_mark=key.start_mark)
             if key.value in seen:
                 raise yaml.MarkedYAMLError(problem=f"key {key.value!r} stands twice", problem_mark=key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+def line_and_column(text: str, at: int) -> tuple[int, int]:
+    """Of the character `at`, both from 1."""
+    return text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
 
 
 def place_in(text: str, keys: Sequence[str | int]) -> tuple[int, int]:
@@ -182,17 +200,31 @@ def place_in(text: str, keys: Sequence[str | int]) -> tuple[int, int]:
 
 def parse_yaml(text: str, where: str, most: int | None = None) -> dict[str, Any]:
     """The mapping in `text`, of at most `most` values. Raises DataError with line and column; `where` names the source."""
+    line, column = 1, 1
     try:
-        value = _StrictLoader(text, most).get_single_data()
+        loader = _StrictLoader(text, most)
+        node: Any = loader.get_single_node()
+        value = loader.construct_document(node) if node else None
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise DataError(f"{where} is not valid YAML{place}: {error.problem}.", "Correct that place.") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise DataError(f"{where} is not valid YAML: {error}.", "Correct it.") from None
-    if not isinstance(value, dict):
-        raise DataError(f"{where} holds a {type(value).__name__}, not keys and values.", "See the README beside it.")
-    return value
+        problem = error.problem
+        if error.problem_mark:
+            line, column = error.problem_mark.line + 1, error.problem_mark.column + 1
+    except ReaderError as error:
+        # Counted in bytes.
+        before = text.encode()[: error.position].decode(errors="ignore")
+        (line, column), problem = line_and_column(text, len(before)), error.reason
+    except UnicodeEncodeError as error:
+        (line, column), problem = line_and_column(text, error.start), f"{error.object[error.start]!a} is half a character"
+    else:
+        if isinstance(value, dict):
+            return value
+        if node:
+            line, column = node.start_mark.line + 1, node.start_mark.column + 1
+        raise DataError(
+            f"{where} holds a {type(value).__name__} at line {line}, column {column}, not keys and values.",
+            "See the README beside it.",
+        )
+    raise DataError(f"{where} is not valid YAML at line {line}, column {column}: {problem}.", "Correct that place.")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -283,6 +283,11 @@ class Engine(Protocol):
         """Probability of each label under a classifier adapter."""
         ...
 
+    async def opens_reasoning(self) -> bool:
+        """Whether every reply begins inside its reasoning, because the base's chat template opens it; False where the
+        engine cannot tell."""
+        ...
+
     def count(self, messages: Sequence[Message], mix: Mix = Mix()) -> int:
         """Tokens that `messages` fill before the reply begins, a soft prompt's included; 0 where the engine cannot
         tell."""

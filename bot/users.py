@@ -36,16 +36,28 @@ def users_add(
 
 @users_app.command("password")
 def users_password(name: str, workspace: Workspace = None) -> None:
-    """Set a new password; the user is signed out everywhere."""
-    open_desk(workspace).people.set_password(name, _password())
+    """Set a new password; the user is signed out everywhere. API keys go on working."""
+    people = open_desk(workspace).people
+    people.set_password(name, _password())
     put(f"{name}  has a new password")
+    if keys := people.keys(name):
+        count = "1 API key goes" if keys == 1 else f"{keys} API keys go"
+        say(f"Sessions are over, but {count} on working. To end that too: bot users key {name} --end.")
 
 
 @users_app.command("key")
-def users_key(name: str, workspace: Workspace = None) -> None:
+def users_key(
+    name: str,
+    end: Annotated[bool, typer.Option("--end", help="End all API keys of that user instead.")] = False,
+    workspace: Workspace = None,
+) -> None:
     """Make an API key with that user's role. It is printed this once."""
-    put(open_desk(workspace).people.new_key(name))
-    say("Send it as: Authorization: Bearer …. It is kept as a hash, so note it now; bot users remove ends it.")
+    people = open_desk(workspace).people
+    if end:
+        put(f"{name}  API keys ended: {people.end_keys(name)}")
+        return
+    put(people.new_key(name))
+    say(f"Send it as: Authorization: Bearer …. It is kept as a hash, so note it now; bot users key {name} --end ends it.")
 
 
 @users_app.command("remove")

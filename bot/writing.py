@@ -17,7 +17,7 @@ from bot.commands import AsJson, BaseName, EngineName, Workspace, open_desk, put
 
 if TYPE_CHECKING:
     from bot.desk import Desk
-    from bot.prompts.library import PromptVersion
+    from bot.prompts.version import PromptVersion
     from bot.publishing.trial import Outcome
 
 prompts_app = typer.Typer(no_args_is_help=True, help="The versioned prompt library.")

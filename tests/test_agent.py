@@ -25,6 +25,14 @@ def engine_of(desk: Desk) -> ScriptedEngine:
     return desk.engine
 
 
+async def under_way(desk: Desk) -> None:
+    """Until some pieces of a reply may have come, however busy the machine is."""
+    async with asyncio.timeout(30):
+        while not engine_of(desk).calls:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.2)
+
+
 async def test_a_turn_is_searched_rendered_generated_and_recorded(desk: Desk) -> None:
     engine_of(desk).enqueue("From 9:00 to 17:00.")
     answer = await desk.agent.ainvoke(asked("When is the help desk open on weekdays?", seed=3))
@@ -96,7 +104,7 @@ async def test_a_reply_ends_at_its_deadline_and_frees_its_engine(desk: Desk) -> 
 async def test_a_cancelled_task_is_recorded_too(desk: Desk) -> None:
     engine_of(desk).delay = 0.05
     task = asyncio.create_task(desk.agent.ainvoke(asked("a b c d e f g")))
-    await asyncio.sleep(0.3)
+    await under_way(desk)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -221,7 +229,7 @@ async def test_a_reader_who_leaves_during_the_reasoning_is_recorded(desk: Desk, 
     engine_of(desk).delay = 0.05
     engine_of(desk).enqueue("<think>" + "word " * 50)
     task = asyncio.create_task(desk.agent.ainvoke(asked("hello", AgentSpec("", steps))))
-    await asyncio.sleep(0.5)
+    await under_way(desk)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -235,3 +243,24 @@ async def test_other_techniques_pass_tags_on(desk: Desk) -> None:
     for spec in (AgentSpec("", "support@1"), AgentSpec()):
         answer = await desk.agent.ainvoke(asked("hello", spec))
         assert (answer.reply, answer.reasoning) == (REASONED, "")
+
+
+class Opening(ScriptedEngine):
+    """One whose base's chat template opens the reasoning."""
+
+    async def opens_reasoning(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("prompt", ["support@1", "", "steps@1"])
+async def test_reasoning_that_the_bases_template_opened_is_hidden_whatever_the_prompt(
+    desk: Desk, steps: str, prompt: str
+) -> None:
+    desk.engine = Opening()
+    desk.engine.enqueue("Asked: hours. [1] says it.</think> From 9:00 to 17:00.", "Asked and never said")
+    answer = await desk.agent.ainvoke(asked("When is the help desk open?", AgentSpec("", prompt)))
+    assert (answer.reply, answer.reasoning) == ("From 9:00 to 17:00.", "Asked: hours. [1] says it.")
+    cut = await desk.agent.ainvoke(asked("hours?", AgentSpec("", prompt)))
+    assert (cut.reply, cut.reasoning) == ("", "Asked and never said")
+    with pytest.raises(InvalidMessage, match="logprobs would tell the reasoning"):
+        await desk.agent.ainvoke(asked("hours?", AgentSpec("", prompt), sampling={"logprobs": 0}))

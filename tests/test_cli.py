@@ -77,6 +77,9 @@ def test_users_are_added_listed_and_removed(workspace: Path) -> None:
     assert key.startswith("sb-")
     listed = json.loads(bot("users", "list", "--json", workspace=workspace).stdout)
     assert [(row["user"], row["role"], row["api keys"]) for row in listed] == [("mika", "lead", 1)]
+    changed = bot("users", "password", "mika", workspace=workspace, stdin=b"other plain words here\n")
+    assert (changed.returncode, b"1 API key goes on working" in changed.stderr) == (0, True), changed.stderr
+    assert bot("users", "key", "mika", "--end", workspace=workspace).stdout == b"mika  API keys ended: 1\n"
     bytes_alone = bot("users", "password", "mika", workspace=workspace, stdin=b"\xff\xfe")
     assert (bytes_alone.returncode, b"not UTF-8" in bytes_alone.stderr) == (1, True)
     short = bot("users", "password", "mika", workspace=workspace, stdin=b"short\n")

@@ -129,6 +129,9 @@ class RemoteEngine:
             "The remote engine cannot classify by the base.", "Train with backbone: encoder, or use the local engine."
         )
 
+    async def opens_reasoning(self) -> bool:
+        return False
+
     def count(self, messages: Sequence[Message], mix: Mix = Mix()) -> int:
         return 0
 

@@ -74,6 +74,9 @@ class ScriptedEngine:
     async def classify(self, text: str, adapter: Adapter) -> dict[str, float]:
         return {label: float(place == 0) for place, label in enumerate(adapter.labels)}
 
+    async def opens_reasoning(self) -> bool:
+        return False
+
     def count(self, messages: Sequence[Message], mix: Mix = Mix()) -> int:
         return sum(len(message.content.split()) + 1 for message in messages) + mix.virtual_tokens
 

@@ -21,9 +21,9 @@ from bot.evaluation.items import Item
 from bot.evaluation.replies import Failure, ReferenceCost, Reply
 from bot.evaluation.rooms import Rooms, check_exact
 from bot.limits import check_messages
-from bot.prompts.library import PromptVersion
 from bot.prompts.reasoning import ReasoningFilter, reasoned
 from bot.prompts.render import size_of
+from bot.prompts.version import PromptVersion
 from bot.runs.progress import Progress, Step
 from bot.types import Ask, Message, Mix, Outcome, Piece, Said, Score, Scored, Turn, content_hash
 
@@ -118,7 +118,9 @@ class _Asking:
     rooms: Rooms
     counter: _Counter
     hides: bool = False
-    """Whether its prompt asks for reasoning that the customer does not see."""
+    """Whether there is reasoning that the customer does not see."""
+    opened: bool = False
+    """Whether replies begin inside it."""
     drawn: Sequence[int] = ()
     """The seeds that replies are asked for with."""
     said: dict[tuple[str, int], Said] = field(default_factory=dict)
@@ -132,7 +134,8 @@ class _Asking:
     async def run(self) -> None:
         check_parts(self.arm)
         mix, prompt = await asyncio.to_thread(resolve, self.arm.spec, self.rooms.adapters, self.rooms.prompts)
-        self.hides = hides_reasoning(prompt)
+        self.opened = await self.rooms.engine.opens_reasoning()
+        self.hides = hides_reasoning(prompt, self.opened)
         sampling = sampling_for(prompt, Turn((), sampling=dict(self.arm.decoding)))
         # Where the likeliest token is taken chance decides nothing: one seed speaks for all.
         self.drawn = self.seeds if sampling.temperature else self.seeds[:1]
@@ -149,7 +152,7 @@ class _Asking:
             first = {item: said for (item, seed), said in self.said.items() if seed == own_seed(item, self.seeds[0])}
             await self._work_off(
                 [
-                    (item, Score(messages, mix, item.reference, reasoned(first[item.id].text)))
+                    (item, Score(messages, mix, item.reference, reasoned(first[item.id].text, self.opened)))
                     for item, messages in sent
                     if item.reference and item.id in first
                 ]
@@ -204,7 +207,7 @@ class _Asking:
     def _reply(self, item: str, seed: int, said: Said) -> Reply:
         text, reasoning = said.text, ""
         if self.hides:
-            screen = ReasoningFilter()
+            screen = ReasoningFilter(self.opened)
             shown = screen.shown(Piece(said.text, said.finish_reason))
             text, reasoning = shown.text if shown else "", screen.reasoning.strip()
         return Reply(

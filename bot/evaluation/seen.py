@@ -13,7 +13,7 @@ from pathlib import Path
 from bot.adapters.card import Card
 from bot.errors import DataError
 from bot.evaluation.rooms import Rooms
-from bot.prompts.library import PromptVersion
+from bot.prompts.version import PromptVersion
 from bot.training.duplicates import found_in
 from bot.training.prepared import SOFT
 from bot.training.split import is_held_out, split

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import uuid
 from typing import Any, ClassVar
 
 from sqlalchemy import JSON, DateTime, ForeignKey, String, Text, UniqueConstraint
@@ -22,7 +23,7 @@ class Base(DeclarativeBase):
 
 
 class Conversation(Base):
-    """`owner` is who may read it: a hash of a user's name, or of a browser's random token until people sign in. Staff's own
+    """`owner` is who may read it: a user's id, or a hash of a browser's random token until people sign in. Staff's own
     conversations name their place before it, like console:…; a program's and a trial's have no owner."""
 
     __tablename__ = "conversations"
@@ -107,11 +108,13 @@ class Label(Base):
 
 
 class User(Base):
-    """Who may sign in. `password` is an Argon2 hash with its salt and cost."""
+    """Who may sign in. `id` is drawn at random and owns conversations: who takes a removed user's name is another.
+    `password` is an Argon2 hash with its salt and cost."""
 
     __tablename__ = "users"
 
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    id: Mapped[str] = mapped_column(String(32), unique=True, index=True, default=lambda: uuid.uuid4().hex)
     role: Mapped[str] = mapped_column(String(16))
     password: Mapped[str] = mapped_column(String(256))
     at: Mapped[datetime.datetime] = mapped_column(default=now)

@@ -34,6 +34,9 @@ SHORTEST, LONGEST = 10, 1000
 
 @dataclass(frozen=True, slots=True)
 class Account:
+    """`id` owns the user's conversations. It is drawn anew for each user, whatever the name."""
+
+    id: str
     name: str
     role: PersonRole
     since: datetime.datetime
@@ -64,7 +67,7 @@ class People:
         keys = select(Token.user, func.count().label("held")).where(Token.expires.is_(None)).group_by(Token.user).subquery()
         found = select(User, func.coalesce(keys.c.held, 0)).outerjoin(keys, keys.c.user == User.name).order_by(User.name)
         with self._session() as session:
-            return [Account(user.name, user.role, user.at, count) for user, count in session.execute(found)]
+            return [Account(user.id, user.name, user.role, user.at, count) for user, count in session.execute(found)]
 
     def any(self) -> bool:
         with self._session() as session:
@@ -78,7 +81,7 @@ class People:
             session.execute(delete(User).where(User.name == name))
 
     def set_password(self, name: str, password: str) -> None:
-        """Ends all sessions of that user. Raises NotFound, InvalidMessage."""
+        """Ends all sessions of that user; API keys, which programs hold, go on. Raises NotFound, InvalidMessage."""
         hashed = self._hasher.hash(_good(name, password))
         with writing(self._session, "The password was not changed") as session:
             self._known(session, name).password = hashed
@@ -114,6 +117,20 @@ class People:
             session.add(Token(hash=_hash(key), user=name))
         return key
 
+    def end_keys(self, name: str) -> int:
+        """How many there were. Raises NotFound."""
+        with writing(self._session, "The keys were not ended") as session:
+            self._known(session, name)
+            ended = session.execute(delete(Token).where(Token.user == name, Token.expires.is_(None)))
+            return int(ended.rowcount)  # type: ignore[attr-defined]
+
+    def keys(self, name: str) -> int:
+        """How many are in use. Raises NotFound."""
+        with self._session() as session:
+            self._known(session, name)
+            held = select(func.count()).select_from(Token).where(Token.user == name, Token.expires.is_(None))
+            return session.scalar(held) or 0
+
     def by_session(self, token: str) -> Account | None:
         """Whose session that is; None where it is nobody's or is over."""
         return self._by(token, Token.expires > now())
@@ -125,7 +142,7 @@ class People:
         found = select(User).join(Token, Token.user == User.name).where(Token.hash == _hash(token), condition)  # type: ignore[arg-type]
         with self._session() as session:
             user = session.scalar(found)
-        return Account(user.name, user.role, user.at) if user else None  # type: ignore[arg-type]
+        return Account(user.id, user.name, user.role, user.at) if user else None  # type: ignore[arg-type]
 
     def _known(self, session: Session, name: str) -> User:
         user = session.get(User, name)

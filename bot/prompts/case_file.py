@@ -14,7 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from bot.errors import PromptError, faults
-from bot.files import alone, read_text, write_atomic
+from bot.files import alone, read_text, sync, write_atomic
 from bot.prompts.cases import FILE, Case, Cases, parse_cases, read_cases
 from bot.prompts.schema import dump_yaml
 
@@ -22,25 +22,34 @@ INDENT = 2
 
 
 def add_case(folder: Path, case: Case, remark: str) -> None:
-    """`remark`, of one line, stands above the case as a comment. Raises PromptError, with the file as it was, where the case
-    does not go with those that are there, where it cannot be added without writing the file anew, or the disk refuses."""
-    path = folder / FILE
-    with alone(folder):
-        before = read_cases(folder)
-        try:
-            wanted = Cases.model_validate({"every_reply": before.every_reply, "cases": [*before.cases, case]})
-        except ValidationError as error:
-            raise PromptError(f"The case does not fit into {FILE}: {faults(error)}.", "Change it and try again.") from None
-        text = _with(read_text(path) if path.exists() else "", f"# {remark}\n{dump_yaml([_plain(case)])}", before.cases)
-        if not _holds(text, wanted):
-            raise PromptError(
-                f"{path} writes its cases in a form that cannot be added to.",
-                "Write them one below the other, each begun with a dash; then try again.",
-            )
-        try:
-            write_atomic(path, text)
-        except OSError as error:
-            raise PromptError(f"The case was not saved: {error.strerror or error}.", "Make room, then save again.") from None
+    """`remark`, of one line, stands above the case as a comment. A case that is there already, such as by an attempt of
+    which an error was told, is not added twice. Raises PromptError, with the file as it was, where the case does not go with
+    those that are there or cannot be added without writing the file anew; where the disk refuses, it says what is there."""
+    try:
+        with alone(folder):
+            _add(folder, case, remark)
+    except OSError as error:
+        there = case in read_cases(folder).cases
+        left = "is there, but the disk failed meanwhile, so it may not last" if there else "was not saved"
+        raise PromptError(f"The case {left}: {error.strerror or error}.", "Make room, then save again.") from None
+
+
+def _add(folder: Path, case: Case, remark: str) -> None:
+    path, before = folder / FILE, read_cases(folder)
+    if case in before.cases:
+        sync(folder)
+        return
+    try:
+        wanted = Cases.model_validate({"every_reply": before.every_reply, "cases": [*before.cases, case]})
+    except ValidationError as error:
+        raise PromptError(f"The case does not fit into {FILE}: {faults(error)}.", "Change it and try again.") from None
+    text = _with(read_text(path) if path.exists() else "", f"# {remark}\n{dump_yaml([_plain(case)])}", before.cases)
+    if not _holds(text, wanted):
+        raise PromptError(
+            f"{path} writes its cases in a form that cannot be added to.",
+            "Write them one below the other, each begun with a dash; then try again.",
+        )
+    write_atomic(path, text)
 
 
 def _plain(case: Case) -> dict[str, object]:

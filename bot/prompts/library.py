@@ -7,42 +7,23 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bot.errors import Conflict, NotFound, PromptError
 from bot.files import read_yaml, sync, write_new
 from bot.prompts.cases import Cases, read_cases
-from bot.prompts.render import chat_template
 from bot.prompts.schema import Prompt, dump_prompt, parse_prompt
 from bot.refs import check_name, is_name, parse_ref, versions
 from bot.types import Labels
 
 if TYPE_CHECKING:
-    from langchain_core.prompts import ChatPromptTemplate
+    from bot.prompts.version import PromptVersion
 
 PRODUCTION = "production"
 DRAFT = 0
 """The version that a draft goes by until it is saved: those on disk begin at 1."""
 RESERVED = {"scenarios"}
-
-
-@dataclass(frozen=True, slots=True)
-class PromptVersion:
-    name: str
-    version: int
-    prompt: Prompt
-
-    @property
-    def ref(self) -> str:
-        return f"{self.name}@{self.version}"
-
-    @property
-    def template(self) -> ChatPromptTemplate:
-        """A real ChatPromptTemplate with all its examples, its variables at their defaults, that still wants `message`, and
-        takes `history`. Raises PromptError where a variable has no default: `chat_template` takes values and passages."""
-        return chat_template(self.prompt, self.prompt.examples, {}, None)
 
 
 class PromptLibrary:
@@ -81,7 +62,7 @@ class PromptLibrary:
         if pointer.isdecimal():
             if int(pointer) not in known:
                 raise NotFound("version", ref, [f"{name}@{n}" for n in known])
-            return PromptVersion(name, int(pointer), self._prompt(name, int(pointer)))
+            return _version(name, int(pointer), self._prompt(name, int(pointer)))
         version, pinned = self._labels.resolve(name, pointer or PRODUCTION)
         if version not in known:
             raise NotFound("version", f"{name}@{version}", [f"{name}@{n}" for n in known], "A label points at it.")
@@ -91,7 +72,7 @@ class PromptLibrary:
                 f"{name}@{version} is not what the label {pointer or PRODUCTION!r} was put on: its content changed.",
                 "Versions never change: restore the file, or put the label anew.",
             )
-        return PromptVersion(name, version, prompt)
+        return _version(name, version, prompt)
 
     def cases(self, name: str) -> Cases:
         """What the replies under a prompt must hold, whichever version. Raises PromptError for a file that does not fit."""
@@ -114,31 +95,27 @@ class PromptLibrary:
 
         Content that a version already has is not a new version and gives that one back, also one that was saved since, such
         as by an attempt of which an error was told. Raises Conflict when another version was saved since; nothing is
-        overwritten then. Raises PromptError where the disk refuses.
+        overwritten then. Raises PromptError where the disk refuses, and says whether the version is there.
         """
         folder = self.folder(name)
         known = versions(folder, ".yaml")
         latest = known[-1] if known else 0
-        new = f"{name}@{latest + 1}"
+        number = latest + 1
         try:
             if same := self._same(name, known if latest == parent else [n for n in known if n > parent], prompt):
-                new = same.ref
+                number = same.version
                 sync(folder)
                 return same
             if latest != parent:
                 raise Conflict(
                     f"{name}@{latest} was saved since you began from version {parent}.", "Compare the two and save again."
                 )
-            write_new(folder / f"v{latest + 1}.yaml", dump_prompt(prompt))
+            write_new(folder / f"v{number}.yaml", dump_prompt(prompt))
         except FileExistsError:
-            raise Conflict(f"{new} was saved at the same moment.", "Compare the two and save again.") from None
+            raise Conflict(f"{name}@{number} was saved at the same moment.", "Compare the two and save again.") from None
         except OSError as error:
-            # A disk may fail once the version is there, whole but perhaps not for good.
-            raise PromptError(
-                f"It is not certain that {new} was saved: {error.strerror or error}.",
-                "Make room, then save again: what is already there is not saved twice.",
-            ) from None
-        return PromptVersion(name, latest + 1, prompt)
+            raise PromptError(*self._after(error, name, number, prompt)) from None
+        return _version(name, number, prompt)
 
     def folder(self, name: str) -> Path:
         """Where a prompt's files are, or would be. Raises BadName or PromptError for what cannot be a prompt's name."""
@@ -146,12 +123,26 @@ class PromptLibrary:
             raise PromptError(f"{name!r} is a reserved folder.", "Choose another name.")
         return self.root / name
 
+    def _after(self, error: OSError, name: str, version: int, prompt: Prompt) -> tuple[str, str]:
+        """What an error in saving has left, and what to do: it may come once the version is there, whole but perhaps not for
+        good."""
+        reason = error.strerror or str(error)
+        again = "Save again to make sure: what is there is not saved twice."
+        try:
+            if self._prompt(name, version).hash == prompt.hash:
+                return f"{name}@{version} is there, but the disk failed meanwhile, so it may not last: {reason}.", again
+        except FileNotFoundError:
+            pass
+        except (OSError, PromptError):
+            return f"It is not certain that {name}@{version} was saved: {reason}.", again
+        return f"{name}@{version} was not saved: {reason}.", "Make room, then save again."
+
     def _same(self, name: str, known: Sequence[int], prompt: Prompt) -> PromptVersion | None:
         """The newest version with this content. One that cannot be read has none."""
         for version in reversed(known):
             with contextlib.suppress(PromptError):
                 if self._prompt(name, version).hash == prompt.hash:
-                    return PromptVersion(name, version, self._prompt(name, version))
+                    return _version(name, version, self._prompt(name, version))
         return None
 
     def seed_labels(self) -> dict[tuple[str, str], tuple[int, str]]:
@@ -165,3 +156,9 @@ class PromptLibrary:
                 found = self.get(f"{name}@{version}")
                 pins[name, label] = (found.version, found.prompt.hash)
         return pins
+
+
+def _version(name: str, version: int, prompt: Prompt) -> PromptVersion:
+    from bot.prompts.version import PromptVersion
+
+    return PromptVersion(name, version, prompt)

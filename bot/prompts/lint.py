@@ -19,7 +19,7 @@ from bot.personal.kinds import KINDS
 from bot.prompts.assertions import failures, names_in, sentences
 from bot.prompts.cases import Cases
 from bot.prompts.render import render
-from bot.prompts.schema import Example, Prompt, filled, variables_of
+from bot.prompts.schema import Example, Prompt, filled, place_of, variables_of
 from bot.types import Message
 
 Count = Callable[[Sequence[Message]], int]
@@ -61,11 +61,6 @@ def _words() -> dict[str, Any]:
 def _any_of(key: str) -> re.Pattern[str]:
     words = sorted(_words()[key], key=len, reverse=True)
     return re.compile(r"(?<!\w)(?:" + "|".join(map(re.escape, words)) + r")(?!\w)", re.I)
-
-
-def _at(place: str, text: str, start: int) -> str:
-    line, column = text.count("\n", 0, start) + 1, start - text.rfind("\n", 0, start)
-    return f"{place}, line {line}, column {column}"
 
 
 def _all_texts(prompt: Prompt) -> Iterator[tuple[str, str]]:
@@ -111,7 +106,7 @@ def _wording(prompt: Prompt) -> Iterator[Finding]:
     for place, text in texts.items():
         for match in _any_of("vague").finditer(text):
             yield Finding(
-                "warning", _at(place, text, match.start()), "vague", f"“{match[0]}” says nothing that can be checked.",
+                "warning", place_of(place, text, match.start()), "vague", f"“{match[0]}” says nothing that can be checked.",
                 "Say what to do, when, and how much.",
             )  # fmt: skip
         for sentence in sentences(" ".join(text.split())):
@@ -138,7 +133,7 @@ def _techniques(prompt: Prompt) -> Iterator[Finding]:
         for place, text, _ in prompt.texts():
             if tag := _THINK.search(text):
                 yield Finding(
-                    "error", _at(place, text, tag.start()), "reasoning",
+                    "error", place_of(place, text, tag.start()), "reasoning",
                     f"Under the technique {prompt.technique} customers would read what {tag[0]} marks.",
                     "Set technique to chain-of-thought, or take the tag out.",
                 )  # fmt: skip
@@ -151,18 +146,19 @@ def _leaks(place: str, text: str) -> Iterator[Finding]:
     for name, pattern in _words()["secrets"].items():
         for match in re2.finditer(pattern, text):
             yield Finding(
-                "error", _at(place, text, match.start()), "secret", f"This looks like {name}.",
+                "error", place_of(place, text, match.start()), "secret", f"This looks like {name}.",
                 "Take it out, and have it changed where it is used.",
             )  # fmt: skip
     for kind, finder in KINDS.items():
         for start, end in finder(text):
             yield Finding(
-                "warning", _at(place, text, start), "personal data", f"“{text[start:end]}” looks like {kind.lower()} data.",
+                "warning", place_of(place, text, start), "personal data",
+                f"“{text[start:end]}” looks like {kind.lower()} data.",
                 "Take it out where it is a person's.",
             )  # fmt: skip
     for match in re2.finditer(_words()["control"], text):
         yield Finding(
-            "error", _at(place, text, match.start()), "control token",
+            "error", place_of(place, text, match.start()), "control token",
             f"{match.group(0)} is a command in some model's language; here it is sent as plain text.", "Take it out.",
         )  # fmt: skip
 

@@ -2,7 +2,8 @@
 
 However a reply is split into pieces, the same is shown and the same is kept. Text that cannot be the beginning of a tag
 is shown at once; reasoning whose closing tag never comes is never shown, and a closing tag that nothing opened is left out.
-Letters' case does not count, and `<thinking>` is the same tag. Knows nothing of engines or journals.
+Letters' case does not count, and `<thinking>` is the same tag. A base's chat template may have opened the reasoning itself:
+a reply begins inside it then, with no tag of its own. Knows nothing of engines or journals.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ _TAGS = tuple(f"<{gap}{slash}{word}>" for gap in ("", "\u200b") for slash in (""
 
 
 class ReasoningFilter:
-    """For one reply. `reasoning` grows as pieces pass."""
+    """For one reply, which begins `inside` its reasoning or not. `reasoning` grows as pieces pass."""
 
-    def __init__(self) -> None:
+    def __init__(self, inside: bool = False) -> None:
         self.reasoning = ""
         self._held = ""
-        self._inside = self._reasoned = self._said = False
+        self._inside = inside
+        self._reasoned = self._said = False
 
     def shown(self, piece: Piece) -> Piece | None:
         """`piece` with the text that may be shown now; None where there is nothing to pass on."""
@@ -55,17 +57,18 @@ class ReasoningFilter:
         return text
 
 
-def reasoned(reply: str) -> str:
-    """The reasoning that a whole reply began with, tags and what parts it from the rest included: what another reply would
-    stand behind. "" where there is none; a tag that was never closed is."""
+def reasoned(reply: str, inside: bool = False) -> str:
+    """The reasoning that a whole reply began with, or began `inside` of, tags and what parts it from the rest included: what
+    another reply would stand behind. "" where there is none; a tag that was never closed is."""
     opened = _OPEN.search(reply)
-    if not opened:
+    if not opened and not inside:
         return ""
-    closed = list(_CLOSE.finditer(reply, opened.end()))
+    start, within = (opened.start(), opened.end()) if opened and not inside else (0, 0)
+    closed = list(_CLOSE.finditer(reply, within))
     if not closed:
-        return f"{reply[opened.start() :].rstrip()}</think> "
+        return f"{reply[start:].rstrip()}</think> "
     rest = reply[closed[-1].end() :]
-    return reply[opened.start() : closed[-1].end()] + (rest[: len(rest) - len(rest.lstrip())] or " ")
+    return reply[start : closed[-1].end()] + (rest[: len(rest) - len(rest.lstrip())] or " ")
 
 
 def _sure(text: str) -> int:

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 
 from bot.errors import PromptError
 from bot.limits import MAX_RENDERED
-from bot.prompts.schema import Example, Prompt, filled, grown
+from bot.prompts.schema import Example, Prompt, grown
 from bot.types import ROLE_OF, Message, Passage
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
-    from langchain_core.prompts import ChatPromptTemplate
 
 
 def show_passages(passages: Sequence[Passage]) -> str:
@@ -37,38 +36,20 @@ def fill_variables(prompt: Prompt, given: Mapping[str, str]) -> dict[str, str]:
     return {name: str(given.get(name, variable.default)) for name, variable in prompt.variables.items()}
 
 
-def chat_template(
-    prompt: Prompt, examples: Sequence[Example], variables: Mapping[str, str], passages: Sequence[Passage] | None
-) -> ChatPromptTemplate:
-    """A real ChatPromptTemplate that still wants `history` (messages) and `message` (the customer's text)."""
-    from langchain_core.prompts import (
-        ChatPromptTemplate,
-        FewShotChatMessagePromptTemplate,
-        MessagesPlaceholder,
-    )
+def defaults(prompt: Prompt) -> dict[str, str]:
+    """The values of the variables that need not be given."""
+    known = prompt.variables.items()
+    return {name: variable.default for name, variable in known if variable.default is not None and not variable.required}
 
-    values = fill_variables(prompt, variables)
-    _check_growth(prompt, examples, values, passages, "")
 
-    def fill(text: str, **extra: str) -> str:
-        return filled(text, {**values, **extra})
-
-    parts = [fill(prompt.role).strip()]
+def texts_of(prompt: Prompt, examples: Sequence[Example], passages: Sequence[Passage] | None) -> list[str]:
+    """The template texts of what is sent: the system message's, "" where there is none; each example's two; the last
+    message's."""
+    parts = [prompt.role]
     if prompt.knowledge and passages is not None:
-        knowledge = prompt.knowledge
-        shown = fill(knowledge.found, passages=show_passages(passages)) if passages else fill(knowledge.nothing)
-        parts.append(shown.strip())
-    system = "\n\n".join(part for part in parts if part)
-    template = ChatPromptTemplate.from_messages([("system", "{system}")] if system else [])
-    if examples:
-        template += FewShotChatMessagePromptTemplate(
-            examples=[{"customer": fill(e.customer), "agent": fill(e.agent)} for e in examples],
-            example_prompt=ChatPromptTemplate.from_messages([("human", "{customer}"), ("ai", "{agent}")]),
-            input_variables=[],
-        )
-    template += MessagesPlaceholder("history", optional=True)
-    template += ChatPromptTemplate.from_messages([("human", prompt.template)])
-    return template.partial(**values, **({"system": system} if system else {}))
+        parts.append(prompt.knowledge.found if passages else prompt.knowledge.nothing)
+    system = "\n\n".join(part.strip() for part in parts if part.strip())
+    return [system, *(side for example in examples for side in (example.customer, example.agent)), prompt.template]
 
 
 def render(
@@ -86,26 +67,26 @@ def render(
     if prompt is None:
         led = (Message("system", show_passages(passages)),) if passages else ()
         return (*led, *history)
-    _check_growth(prompt, examples, fill_variables(prompt, variables), passages, history[-1].content)
-    template = chat_template(prompt, examples, variables, passages)
+    from langchain_core.prompts import ChatPromptTemplate
+
+    from bot.prompts.template import templates
+
+    texts = texts_of(prompt, examples, passages)
+    values = {**fill_variables(prompt, variables), "passages": show_passages(passages or ()), "message": history[-1].content}
+    check_growth(texts, values)
     earlier = [(message.role, message.content) for message in history[:-1]]
-    messages = template.format_messages(history=earlier, message=history[-1].content)
-    return tuple(_to_message(message) for message in messages)
+    made = ChatPromptTemplate(templates(texts)).format_messages(history=earlier, **values)
+    messages = [_to_message(message) for message in made]
+    if texts[0]:
+        # Its variables may be empty.
+        system = Message("system", messages.pop(0).content.strip())
+        messages = [system] * bool(system.content) + messages
+    return tuple(messages)
 
 
-def _check_growth(
-    prompt: Prompt,
-    examples: Sequence[Example],
-    values: Mapping[str, str],
-    passages: Sequence[Passage] | None,
-    message: str,
-) -> None:
+def check_growth(texts: Sequence[str], values: Mapping[str, str]) -> None:
     """Raises PromptError before anything is allocated that no engine would be sent: a text may repeat a variable."""
-    knowledge = prompt.knowledge if passages is not None else None
-    texts = [prompt.role, *(side for example in examples for side in (example.customer, example.agent))]
-    texts += [knowledge.found if passages else knowledge.nothing] if knowledge else []
-    given = {**values, "passages": show_passages(passages or ())}
-    size = sum(grown(text, given) for text in texts) + grown(prompt.template, {**values, "message": message})
+    size = sum(grown(text, values) for text in texts)
     if size > MAX_RENDERED:
         raise PromptError(
             f"The rendered prompt would have {size:,} characters; at most {MAX_RENDERED:,} are sent.", "Shorten it."

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bot.errors import DataError, PromptError, faults
-from bot.files import parse_yaml, place_in
+from bot.files import line_and_column, parse_yaml, place_in
 from bot.limits import MAX_RENDERED, MAX_STOPS, MAX_TOKENS
 from bot.types import content_hash
 
@@ -29,11 +29,21 @@ MAX_VALUES = 1_500
 """Keys and values in one file, together."""
 MAX_FAULTS = 20
 """Faults that are told at once."""
+RESERVED = ("message", "passages", "history", "stop", "self")
+"""Names that no variable can have: what is shown beside them, and what LangChain keeps for itself."""
 LATER_KEYS = ("select",)
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _BRACE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 Technique = Literal["zero-shot", "few-shot", "chain-of-thought", "classify"]
+
+
+class Faulty(ValueError):
+    """What is wrong with a prompt as a whole: for each fault the keys it is about, none where it says its place itself."""
+
+    def __init__(self, found: Sequence[tuple[tuple[str, ...], str]]) -> None:
+        super().__init__("; ".join(f"{'.'.join(keys)}: {rule}" if keys else rule for keys, rule in found))
+        self.found = found
 
 
 class Part(BaseModel):
@@ -111,24 +121,23 @@ class Prompt(Part):
     @model_validator(mode="after")
     def _texts_are_templates(self) -> Prompt:
         for name in self.variables:
-            if not _IDENTIFIER.fullmatch(name) or name in ("message", "passages"):
-                raise ValueError(
-                    f"variables: {name!r} cannot be a variable's name (letters, digits and _; not a reserved one)"
-                )
+            if not _IDENTIFIER.fullmatch(name) or name in RESERVED:
+                rule = f"{name[:100]!r} cannot be a variable's name (letters, digits and _; not a reserved one)"
+                raise Faulty([(("variables", name), rule)])
         faulty = (fault for place, text, reserved in self.texts() for fault in self._faults(place, text, reserved))
-        found = list(islice(faulty, MAX_FAULTS))
+        found: list[tuple[tuple[str, ...], str]] = [((), fault) for fault in islice(faulty, MAX_FAULTS)]
         if "message" not in variables_of(self.template):
-            found.append("template: {message} is missing, so the customer would not be heard")
+            found.append(((), f"{place_of('template')}: {{message}} is missing, so the customer would not be heard"))
         if self.knowledge and "passages" not in variables_of(self.knowledge.found):
-            found.append("knowledge.found: {passages} is missing, so no passage would be shown")
+            found.append(((), f"{place_of('knowledge.found')}: {{passages}} is missing, so no passage would be shown"))
         if self.technique == "few-shot" and not self.examples:
-            found.append("examples: a few-shot prompt needs at least one")
+            found.append((("technique",), "there are no examples, and a few-shot prompt needs one"))
         if self.select and not self.examples:
-            found.append("select: there are no examples to choose from")
+            found.append((("select",), "there are no examples to choose from"))
         if not found:
-            found += self._too_large()
+            found += [((), fault) for fault in self._too_large()]
         if found:
-            raise ValueError("; ".join(found))
+            raise Faulty(found)
         return self
 
     def texts(self) -> Iterator[tuple[str, str, set[str]]]:
@@ -145,11 +154,17 @@ class Prompt(Part):
     def _too_large(self) -> Iterator[str]:
         """Texts that would grow past what an engine is sent when their variables' own defaults are filled in."""
         defaults = {name: variable.default or "" for name, variable in self.variables.items()}
+        rule = f"up to here, with its variables filled in, the prompt has more than {MAX_RENDERED:,} characters"
         size = 0
         for place, text, _ in self.texts():
-            size += grown(text, defaults)
+            for match in _BRACE.finditer(text):
+                size += len(defaults.get(match[1] or "", ""))
+                if size + match.end() > MAX_RENDERED:
+                    yield f"{place_of(place, text, match.start())}: {rule}"
+                    return
+            size += len(text)
             if size > MAX_RENDERED:
-                yield f"{place}: with its variables filled in, the prompt has more than {MAX_RENDERED:,} characters"
+                yield f"{place_of(place, text, len(text) - 1)}: {rule}"
                 return
 
     def _faults(self, place: str, text: str, reserved: set[str]) -> Iterator[str]:
@@ -159,14 +174,19 @@ class Prompt(Part):
             name = match[1]
             if name is not None and _IDENTIFIER.fullmatch(name) and (name in self.variables or name in reserved):
                 continue
-            line, column = text.count("\n", 0, match.start()) + 1, match.start() - text.rfind("\n", 0, match.start())
-            where = f"{place}, line {line}, column {column}"
+            where = place_of(place, text, match.start())
             if name is None:
                 yield f"{where}: a lone {match[0]!r}; write {match[0] * 2!r} for a brace"
             elif not _IDENTIFIER.fullmatch(name):
                 yield f"{where}: {match[0][:40]!r} is not a plain {{name}}"
             else:
                 yield f"{where}: {match[0]!r} is not declared under variables"
+
+
+def place_of(key: str, text: str = "", at: int = 0) -> str:
+    """Where in the text under `key` its character `at` stands, in words."""
+    line, column = line_and_column(text, at)
+    return f"{key}, line {line}, column {column}"
 
 
 def variables_of(text: str) -> set[str]:
@@ -193,7 +213,12 @@ def literal(text: str) -> str:
 def parse_prompt(text: str, where: str = "The prompt") -> Prompt:
     """The prompt in a YAML text. Raises PromptError that names every fault and its place."""
     if len(text) > MAX_FILE:
-        raise PromptError(f"{where} has {len(text):,} characters; at most {MAX_FILE:,} are allowed.", "Shorten it.")
+        line, column = line_and_column(text, MAX_FILE)
+        raise PromptError(
+            f"{where} has {len(text):,} characters; at most {MAX_FILE:,} are allowed, which end at line {line}, "
+            f"column {column}.",
+            "Shorten it.",
+        )
     try:
         return Prompt.model_validate(parse_yaml(text, where, MAX_VALUES))
     except DataError as error:
@@ -206,12 +231,14 @@ def parse_prompt(text: str, where: str = "The prompt") -> Prompt:
 
 def _placed(error: ValidationError, text: str) -> str:
     """What pydantic found, each fault with its line and column in the file."""
-    found = []
+    told = []
     for fault in error.errors()[:MAX_FAULTS]:
-        line, column = place_in(text, fault["loc"])
-        place = f"{'.'.join(map(str, fault['loc']))} at line {line}, column {column}: " if fault["loc"] else ""
-        found.append(place + fault["msg"].removeprefix("Value error, "))
-    return "; ".join(found)
+        cause = fault.get("ctx", {}).get("error")
+        found = cause.found if isinstance(cause, Faulty) else [(fault["loc"], fault["msg"].removeprefix("Value error, "))]
+        for keys, rule in found:
+            line, column = place_in(text, keys) if keys else (0, 0)
+            told.append(f"{'.'.join(map(str, keys))} at line {line}, column {column}: {rule}" if keys else rule)
+    return "; ".join(told)
 
 
 def check_prompt(data: dict[str, Any], where: str = "The prompt") -> Prompt:

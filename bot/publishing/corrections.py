@@ -23,9 +23,10 @@ from bot.personal.scrub import scrub
 from bot.prompts.case_file import add_case
 from bot.prompts.cases import Case, Cases
 from bot.prompts.examples import with_example
-from bot.prompts.library import PromptLibrary, PromptVersion
+from bot.prompts.library import PromptLibrary
 from bot.prompts.lint import Finding, lint
 from bot.prompts.schema import Prompt, literal
+from bot.prompts.version import PromptVersion
 
 
 @dataclass(frozen=True, slots=True)

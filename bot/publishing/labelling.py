@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from bot.errors import Conflict, PromptError
 from bot.journal.journal import Journal
 from bot.journal.models import LabelMove
-from bot.prompts.library import PRODUCTION, PromptLibrary, PromptVersion
+from bot.prompts.library import PRODUCTION, PromptLibrary
+from bot.prompts.version import PromptVersion
 from bot.publishing.trial import Outcome
 from bot.refs import check_name
 

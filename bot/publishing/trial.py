@@ -10,8 +10,8 @@ from bot.agent import Agent
 from bot.errors import PromptError
 from bot.prompts.assertions import failures
 from bot.prompts.cases import Case, Cases
-from bot.prompts.library import PromptVersion
 from bot.prompts.render import fill_variables
+from bot.prompts.version import PromptVersion
 from bot.types import AgentSpec, Embedder, Turn
 
 TOGETHER = 8

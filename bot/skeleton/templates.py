@@ -9,8 +9,9 @@ from pathlib import Path
 from bot.errors import Conflict, NotFound, PromptError
 from bot.files import read_text, write_new
 from bot.prompts.cases import FILE
-from bot.prompts.library import PromptLibrary, PromptVersion
+from bot.prompts.library import PromptLibrary
 from bot.prompts.schema import Prompt, parse_prompt
+from bot.prompts.version import PromptVersion
 
 FOLDER = Path(__file__).parent / "prompts"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bot.adapters.card import Card, Gate
 from bot.base import Base
-from bot.prompts.library import PromptVersion
+from bot.prompts.version import PromptVersion
 from bot.training.material import Material
 from bot.training.recipe import Recipe
 

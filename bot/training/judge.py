@@ -12,7 +12,7 @@ import torch
 from bot.adapters.card import Gate
 from bot.adapters.catalog import AdapterCatalog
 from bot.errors import BotError
-from bot.prompts.library import PromptVersion
+from bot.prompts.version import PromptVersion
 from bot.runs.progress import Progress, Step
 from bot.training import gates, probing
 from bot.training.adapter import reply

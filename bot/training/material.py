@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from bot.errors import DataError
 from bot.knowledge.store import MemoryStore
-from bot.prompts.library import PromptVersion
 from bot.prompts.select import NOTHING, LeftOut
+from bot.prompts.version import PromptVersion
 from bot.runs.progress import Progress, Step
 from bot.training.augment import augmented
 from bot.training.canary import canary_conversations

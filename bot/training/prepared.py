@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bot.blocking import wait_for
 from bot.errors import DataError
-from bot.prompts.library import PromptVersion
+from bot.prompts.version import PromptVersion
 from bot.refs import check_name
 from bot.runs.progress import Progress
 from bot.training.processes import process_count

@@ -43,7 +43,8 @@ _BEARER = re.compile(r"Bearer\s+(\S+)", re.I)
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """`id` owns conversations; it is a hash, so that the database does not hold what a browser shows. `name` is a user's.
+    """`id` owns conversations: a user's own, or a hash of what a browser shows, which the database does not hold. `name` is
+    a user's.
     A role includes all that stand before it in RANKS."""
 
     id: str
@@ -75,10 +76,10 @@ class Doorkeeper:
             account = self._people.by_key(bearer[1])
             # A program on this machine may show any key while nobody has one: OpenAI's clients insist on sending some.
             if account or not self._open():
-                return Person(_owner(account.name), account.role, account.name) if account else NOBODY
+                return Person(account.id, account.role, account.name) if account else NOBODY
         token = token_of(request)
         if token and (account := self._people.by_session(token)):
-            return Person(_owner(account.name), account.role, account.name)
+            return Person(account.id, account.role, account.name)
         browser = content_hash(token)[:32] if token else ""
         if self._open():
             # Loopback is where the proxy sits then, not the person.
@@ -157,7 +158,3 @@ def _place(path: str) -> str:
     while path not in PATHS:
         path = path.rpartition("/")[0] or "/"
     return path
-
-
-def _owner(name: str) -> str:
-    return content_hash("user", name)[:32]

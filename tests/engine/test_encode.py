@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from bot.base import STARTER
-from bot.engine.local.encode import encode, encode_reply
+from bot.base import STARTER, Base, open_base
+from bot.engine.local.encode import encode, encode_reply, opens_reasoning
+from bot.engine.local.engine import LocalEngine
 from bot.errors import DataError
 from bot.types import Message
 
@@ -59,3 +63,35 @@ def test_a_template_that_rewrites_earlier_turns_is_refused_for_training() -> Non
     tokenizer.chat_template = "{{ messages | length }}" + str(tokenizer.chat_template)
     with pytest.raises(DataError, match="prefix-stable"):
         encode_reply(tokenizer, [Message("user", "a")], "b")
+
+
+@pytest.mark.parametrize(
+    ("opening", "opens"),
+    [
+        ("<|assistant|>", False),
+        ("<|assistant|><think>", True),
+        ("<|assistant|><think>\n", True),
+        ("<|assistant|><Thinking>\n\n", True),
+        ("<|assistant|><think>\n\n</think>\n\n", False),
+    ],
+)
+def test_a_template_that_opens_the_reasoning_is_known(opening: str, opens: bool) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(STARTER)
+    written = repr(opening).strip("'")
+    tokenizer.chat_template = str(tokenizer.chat_template).replace(
+        "{%- if add_generation_prompt %}{{- '<|assistant|>' }}", f"{{%- if add_generation_prompt %}}{{{{- '{written}' }}}}"
+    )
+    assert written in tokenizer.chat_template
+    assert opens_reasoning(tokenizer) is opens
+
+
+async def test_the_engine_tells_whether_its_base_opens_the_reasoning(tiny_base: Base, tmp_path: Path) -> None:
+    shutil.copytree(tiny_base.path, tmp_path / "base")
+    template = tmp_path / "base" / "chat_template.jinja"
+    template.write_text(
+        template.read_text().replace("prompt %}{{- '<|assistant|>'", "prompt %}{{- '<|assistant|><think>\\n'")
+    )
+    for base, opens in ((tiny_base, False), (open_base(str(tmp_path / "base")), True)):
+        engine = LocalEngine(base, "float32")
+        assert await engine.opens_reasoning() is opens
+        await engine.close()

@@ -169,6 +169,24 @@ async def test_a_reference_stands_behind_the_arms_own_reasoning(desk: Desk) -> N
     assert [cost.tokens for cost in asked.costs] == [len(said.split()) + 1] * 2
 
 
+class Opening(Told):
+    async def opens_reasoning(self) -> bool:
+        return True
+
+
+async def test_reasoning_that_the_bases_template_opened_is_no_part_of_any_arms_reply(desk: Desk) -> None:
+    engine = Opening()
+    desk.engine = engine
+    engine.enqueue("passage 1</think>\nAt nine.", "never closed")
+    asked = await ask([ARMS[0]], [item(1, 2), item(0)], (1,), desk, Quiet())
+    assert {(r.item, r.text, r.reasoning) for r in asked.replies} == {
+        ("c1/3", "", "never closed"), ("c0/1", "At nine.", "passage 1")
+    }  # fmt: skip
+    said = "We are open from 9:00."
+    behind = {reply for _, reply in engine.scored if reply.endswith(said)}
+    assert behind == {f"passage 1</think>\n{said}", f"never closed</think> {said}"}
+
+
 async def test_arms_that_cannot_answer_are_told_with_their_reason_and_the_others_go_on(desk: Desk) -> None:
     weights = desk.settings.workspace / "adapters" / "tone" / "v1" / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-8])

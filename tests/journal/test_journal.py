@@ -15,6 +15,7 @@ from bot.errors import Conflict, JournalError, NotFound
 from bot.journal.database import alembic_config, open_database
 from bot.journal.journal import Exchange, Journal
 from bot.journal.models import Base
+from bot.types import content_hash
 
 
 @pytest.fixture
@@ -160,6 +161,8 @@ def test_migrations_make_exactly_the_models(url: str) -> None:
     for table in Base.metadata.sorted_tables:
         columns = {column["name"]: column["nullable"] for column in found.get_columns(table.name)}
         assert columns == {column.name: column.nullable for column in table.columns}
+        indexes = {(index["name"], bool(index["unique"])) for index in found.get_indexes(table.name)}
+        assert indexes == {(index.name, index.unique) for index in table.indexes}
     engine.dispose()
 
 
@@ -181,6 +184,43 @@ def test_turns_of_an_older_schema_are_kept(url: str) -> None:
     journal = Journal(url)
     assert [(t.reply, t.reasoning) for t in journal.turns("c", "someone")] == [("hi", "")]
     journal.close()
+
+
+def test_users_of_an_older_schema_keep_their_conversations_sessions_and_keys(url: str) -> None:
+    from alembic import command
+
+    path = url.removeprefix("sqlite:///")
+    Path(path).parent.mkdir()
+    old = create_engine(url)
+    command.upgrade(alembic_config(old), "0005")
+    old.dispose()
+    # As it was made then: by the user's name.
+    owners = {name: content_hash("user", name)[:32] for name in ("mika", "kim")}
+    with sqlite3.connect(path) as connection:
+        for name, owner in owners.items():
+            connection.execute("INSERT INTO users VALUES (?, 'lead', 'hash', '2026-11-20')", [name])
+            connection.execute("INSERT INTO tokens VALUES (?, ?, '2026-11-20', NULL)", [content_hash("token", name), name])
+            connection.execute("INSERT INTO conversations VALUES (?, ?, '2026-11-20')", [f"of {name}", owner])
+            connection.execute("INSERT INTO conversations VALUES (?, ?, '2026-11-20')", [f"at {name}", f"console:{owner}"])
+    connection.close()
+    journal = Journal(url)
+    for name in owners:
+        account = journal.people.by_key(name)
+        assert account
+        assert account.name == name
+        assert journal.latest(account.id) == f"of {name}"
+        assert journal.latest(f"console:{account.id}") == f"at {name}"
+    journal.people.remove("mika")
+    journal.people.add("mika", "lead", "four plain words here")
+    assert journal.latest({account.name: account for account in journal.people.all()}["mika"].id) is None
+    journal.close()
+    again = create_engine(url)
+    command.downgrade(alembic_config(again), "0005")
+    again.dispose()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT name FROM users ORDER BY name").fetchall() == [("kim",), ("mika",)]
+        assert connection.execute("SELECT user FROM tokens").fetchall() == [("kim",)]
+    connection.close()
 
 
 def test_sqlite_is_in_wal_mode(journal: Journal, url: str) -> None:

@@ -68,6 +68,17 @@ def test_a_new_password_ends_sessions_and_keeps_keys(people: People) -> None:
     assert people.sign_in("mika", "other plain words here")
 
 
+def test_keys_end_when_that_is_asked_for(people: People) -> None:
+    for name in ("mika", "kim"):
+        people.add(name, "operator", PASSWORD)
+    token, keys, other = people.sign_in("mika", PASSWORD), [people.new_key("mika") for _ in range(2)], people.new_key("kim")
+    assert token
+    assert (people.keys("mika"), people.end_keys("mika"), people.keys("mika"), people.end_keys("mika")) == (2, 2, 0, 0)
+    assert [people.by_key(key) for key in keys] == [None, None]
+    assert people.by_session(token)
+    assert people.by_key(other)
+
+
 def test_removal_takes_everything_at_once(people: People) -> None:
     people.add("mika", "operator", PASSWORD)
     token, key = people.sign_in("mika", PASSWORD), people.new_key("mika")
@@ -79,6 +90,19 @@ def test_removal_takes_everything_at_once(people: People) -> None:
     assert people.by_key(key) is None
     people.add("mika", "customer", PASSWORD)
     assert people.by_key(key) is None
+
+
+def test_who_takes_a_removed_users_name_is_another(people: People) -> None:
+    ids = set()
+    for name in ("mika", "mika", "kim"):
+        people.add(name, "customer", PASSWORD)
+        account = people.by_session(people.sign_in(name, PASSWORD) or "")
+        assert account
+        assert (account, account.id) == (people.by_key(people.new_key(name)), people.all()[0].id)
+        ids.add(account.id)
+        people.remove(name)
+    assert len(ids) == 3
+    assert all(len(id) == 32 for id in ids)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +125,7 @@ def test_names_are_taken_once_and_must_be_known(people: People) -> None:
     people.add("mika", "lead", PASSWORD)
     with pytest.raises(Conflict, match="already"):
         people.add("mika", ROLES[0], PASSWORD)
-    for act in (people.remove, people.new_key):
+    for act in (people.remove, people.new_key, people.end_keys, people.keys):
         with pytest.raises(NotFound, match="mika"):
             act("mikka")
     with pytest.raises(InvalidMessage):

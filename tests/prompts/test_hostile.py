@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -121,6 +122,32 @@ BOMBS = {
     "many names": GOOD.replace("You are {name}.", "{x}" * 6_000),
     "a name of great length": GOOD.replace("{name}", "{" + "n" * 15_000 + "}"),
     "growth": GOOD.replace("You are {name}.", "{name}" * 3_000).replace("Robin", "R" * 19_000),
+    "growth by many texts": GOOD.replace("Robin", "R" * 15_000)
+    + "examples:\n"
+    + "  - {customer: '{name}', agent: '{name}', source: made up}\n" * 4,
+    "a nul": GOOD.replace("You are {name}.", "You are {name}.\x00"),
+    "a lone surrogate": GOOD.replace("You are {name}.", "You are é{name}.\ud800"),
+    "an escaped surrogate": GOOD.replace("First.", '"\\ud800"'),
+    "no message": GOOD + "template: Hello.\n",
+    "no passages": GOOD + "knowledge: {found: Here., nothing: Nothing.}\n",
+    "no examples": GOOD.replace("zero-shot", "few-shot"),
+    "nothing to choose from": GOOD + "select: {count: 3}\n",
+    "an odd variable": GOOD.replace("  name:", "  na-me:"),
+    "a reserved variable": GOOD.replace("  name:", "  message:"),
+    "a file of great length": GOOD + "# " + "x" * 200_000,
+    "nothing": "",
+    "a text alone": "hello\n",
+    "a list alone": "[a]\n",
+    "a list as a key": "? [a]\n: b\n",
+    "a mapping as a key": GOOD + "{a: b}: c\n",
+    "no bool": GOOD.replace("Test", "!!bool x"),
+    "no number": GOOD.replace("Test", "!!int ''"),
+    "no fraction": GOOD.replace("Test", "!!float ''"),
+    "no time": GOOD.replace("Test", "!!timestamp now"),
+    "no mapping": GOOD.replace("Test", "!!map x"),
+    "no such day": GOOD.replace("2026-11-20", "2026-13-45"),
+    "no such hour": GOOD.replace("2026-11-20", "2026-11-20 10:00:00 -99:99"),
+    "a number of great length": GOOD + "decoding: {max_tokens: " + "9" * 5_000 + "}\n",
     "empty choice": GOOD + "select: {by: similarity}\n",
     "an odd choice": GOOD + "select: {by: chance, count: 1}\n",
 }
@@ -145,6 +172,23 @@ def test_bombs_are_refused_with_their_place(name: str) -> None:
     refused(BOMBS[name])
 
 
+@pytest.mark.parametrize(
+    ("text", "line", "column"),
+    [
+        ("é: a\nrole: é\x07\n", 2, 8),
+        ("é: a\nrole: é\ud800\n", 2, 8),
+        ("role: a\n# " + "é" * 200_000, 2, 199_993),
+        (GOOD.replace("Test", "!!bool x"), 6, 9),
+        (GOOD + "select: {count: 3}\n", 9, 9),
+        (GOOD.replace("{name}.\n", "\n  {name}{name}" + "{name}" * 8).replace("Robin", "R" * 12_000), 2, 49),
+        (GOOD.replace("zero-shot", "few-shot"), 1, 12),
+    ],
+)
+def test_the_place_is_where_it_is(text: str, line: int, column: int) -> None:
+    with pytest.raises(PromptError, match=rf"line {line}, column {column}\b"):
+        parse_prompt(text)
+
+
 def refused(text: str) -> None:
     seconds = []
     for _ in range(3):
@@ -155,7 +199,7 @@ def refused(text: str) -> None:
         seconds.append(time.thread_time() - start)
     assert min(seconds) < 0.05
     told = str(caught.value)
-    assert "line " in told or "more than" in told or "position" in told, told
+    assert re.search(r"line \d+, column \d+", told), told
     assert len(told) < 20_000
 
 

@@ -102,9 +102,9 @@ def test_what_an_error_left_behind_is_found_by_the_next_attempt(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("bot.files.sync", failing(errno.EIO))
-        with pytest.raises(PromptError, match="not certain that support@2 was saved") as caught:
+        with pytest.raises(PromptError, match="support@2 is there, but the disk failed") as caught:
             desk.prompts.save("support", changed(prompt, "Two"), parent=1)
-    assert "save again" in str(caught.value)
+    assert "Save again" in str(caught.value)
     assert desk.prompts.save("support", changed(prompt, "Two"), parent=1).ref == "support@2"
     assert desk.prompts.versions("support") == [1, 2]
     with pytest.raises(Conflict):

@@ -20,18 +20,18 @@ words = st.lists(
 ).map("".join)  # fmt: skip
 
 
-def run(pieces: list[str]) -> tuple[str, str]:
+def run(pieces: list[str], inside: bool = False) -> tuple[str, str]:
     """Shown text and reasoning of a reply that comes like this."""
-    screen = ReasoningFilter()
+    screen = ReasoningFilter(inside)
     passed = [screen.shown(Piece(text)) for text in pieces] + [screen.shown(Piece("", "stop"))]
     return "".join(piece.text for piece in passed if piece), screen.reasoning
 
 
-@given(text=words, data=st.data())
-def test_any_splitting_shows_and_keeps_the_same(text: str, data: st.DataObject) -> None:
+@given(text=words, inside=st.booleans(), data=st.data())
+def test_any_splitting_shows_and_keeps_the_same(text: str, inside: bool, data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=len(text) + 2)))
     pieces = [text[a:b] for a, b in itertools.pairwise([0, *cuts, len(text)])]
-    assert run(pieces) == run([text])
+    assert run(pieces, inside) == run([text], inside)
 
 
 @given(text=(st.text(max_size=40) | words).filter(lambda text: not re.search("think(ing)?>", text, re.I)))
@@ -76,6 +76,28 @@ def test_examples(text: str, shown: str, reasoning: str) -> None:
     assert run(list(text)) == (shown, reasoning)
 
 
+@pytest.mark.parametrize(
+    ("text", "shown", "reasoning"),
+    [
+        ("secret thoughts</think> Hello.", "Hello.", "secret thoughts"),
+        ("secret thoughts</THINKING>\n\nHello.", "Hello.", "secret thoughts"),
+        ("secret that never ends", "", "secret that never ends"),
+        ("secret</thi", "", "secret</thi"),
+        ("<think>opened again</think> Hello.", "Hello.", "<think>opened again"),
+        ("a</think> One. <think>b</think>Two.", "One. Two.", "a\nb"),
+        ("", "", ""),
+    ],
+)
+def test_a_reply_may_begin_inside(text: str, shown: str, reasoning: str) -> None:
+    assert run(list(text), inside=True) == (shown, reasoning)
+
+
+@given(inside=st.text(max_size=40), after=st.text(max_size=40))
+def test_nothing_before_the_closing_tag_is_shown_where_a_reply_begins_inside(inside: str, after: str) -> None:
+    inside, after = inside.replace("<", ""), after.replace("<", "")
+    assert run(list(f"{inside}</think>{after}"), inside=True) == (after.lstrip(), inside)
+
+
 def test_the_last_piece_keeps_its_end_and_usage() -> None:
     screen = ReasoningFilter()
     assert screen.shown(Piece("<think>a")) is None
@@ -95,3 +117,16 @@ def test_the_last_piece_keeps_its_end_and_usage() -> None:
 )
 def test_another_reply_would_stand_behind_the_reasoning(reply: str, before: str) -> None:
     assert reasoned(reply) == before
+
+
+@pytest.mark.parametrize(
+    ("reply", "before"),
+    [
+        ("none</think> Sorry.", "none</think> "),
+        ("a</think>\n\n<think>b</think>\nYes.", "a</think>\n\n<think>b</think>\n"),
+        ("cut of", "cut of</think> "),
+        ("<think>again</think> Yes.", "<think>again</think> "),
+    ],
+)
+def test_another_reply_would_stand_behind_reasoning_that_the_template_opened(reply: str, before: str) -> None:
+    assert reasoned(reply, inside=True) == before

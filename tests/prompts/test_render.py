@@ -7,10 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.prompts import ChatPromptTemplate
 
+from bot.engine.chat_model import ChatSwitchboard
+from bot.engine.scripted import ScriptedEngine
 from bot.errors import PromptError
 from bot.limits import MAX_RENDERED
-from bot.prompts.render import chat_template, check_size, render
-from bot.prompts.schema import Prompt, parse_prompt
+from bot.prompts.render import check_size, render
+from bot.prompts.schema import Example, Prompt, Variable, parse_prompt
+from bot.prompts.version import PromptVersion
 from bot.types import Message, Passage
 
 FEW_SHOT = """
@@ -76,7 +79,74 @@ def test_rendered_size_is_capped(prompt: Prompt) -> None:
         check_size(render(prompt, (), {"name": "x" * MAX_RENDERED}, None, ASKED))
 
 
-def test_the_template_is_a_real_langchain_prompt(prompt: Prompt) -> None:
-    template = chat_template(prompt, prompt.examples, {"name": "Kim"}, None)
-    assert isinstance(template, ChatPromptTemplate)
-    assert [m.type for m in template.invoke({"message": "Hello"}).to_messages()] == ["system", "human", "ai", "human"]
+def test_empty_variables_leave_no_empty_system_message(prompt: Prompt) -> None:
+    bare = prompt.model_copy(update={"role": "{name}", "knowledge": None})
+    assert render(bare, (), {"name": " "}, None, ASKED) == (*ASKED[:2], Message("user", "Customer: Now?"))
+    assert render(bare, (), {"name": " Kim\n"}, None, ASKED)[0] == Message("system", "Kim")
+
+
+def test_growth_is_counted_once_a_render(prompt: Prompt, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = []
+    monkeypatch.setattr("bot.prompts.render.grown", lambda text, values: counted.append(text) or 0)
+    render(prompt, prompt.examples, {"name": "Kim"}, [PASSAGE], ASKED)
+    assert len(counted) == len(set(counted)) == 4
+
+
+@pytest.fixture
+def version(prompt: Prompt) -> PromptVersion:
+    known = {**prompt.variables, "desk": Variable(description="Which", default="the desk")}
+    role = "You are {name} of {desk}. {{Braces}}"
+    examples = [Example(customer="Hi {desk}", agent="{name} here, not {{name}}.", source="written for the test")]
+    return PromptVersion("support", 2, prompt.model_copy(update={"role": role, "variables": known, "examples": examples}))
+
+
+def test_a_version_is_a_real_langchain_prompt(version: PromptVersion) -> None:
+    assert isinstance(version, ChatPromptTemplate)
+    assert version.ref == "support@2"
+    assert version == PromptVersion("support", 2, version.prompt) != PromptVersion("support", 3, version.prompt)
+    assert version.input_variables == ["message", "name"]
+    assert [type(part).__name__ for part in version.messages][1] == "FewShotChatMessagePromptTemplate"
+    said = version.invoke({"message": "{desk}?", "name": "Kim", "history": [("human", "a"), ("ai", "b")]}).to_messages()
+    assert [(m.type, m.content) for m in said] == [
+        ("system", "You are Kim of the desk. {Braces}"),
+        ("human", "Hi the desk"),
+        ("ai", "Kim here, not {name}."),
+        ("human", "a"),
+        ("ai", "b"),
+        ("human", "Customer: {desk}?"),
+    ]
+    with pytest.raises(KeyError, match="name"):
+        version.invoke({"message": "Hello"})
+
+
+async def test_given_values_reach_role_and_examples(version: PromptVersion) -> None:
+    given = {"message": "Hello", "name": "Kim", "desk": "{name}'s shop"}
+    said = (await version.ainvoke(given)).to_messages()
+    assert [m.content for m in said[:3]] == [
+        "You are Kim of {name}'s shop. {Braces}",
+        "Hi {name}'s shop",
+        "Kim here, not {name}.",
+    ]
+    assert version.invoke(given).to_messages() == said
+    kim = version.partial(name="Kim", desk="the shop")
+    assert kim.invoke({"message": "Hello"}).to_messages()[0].content == "You are Kim of the shop. {Braces}"
+
+
+def test_a_version_stands_in_a_chain_as_rendered(version: PromptVersion) -> None:
+    chain = version | ChatSwitchboard(engine=(engine := ScriptedEngine()))
+    assert chain.invoke({"message": "Now?", "name": "Kim"}).content
+    assert engine.calls[-1].messages == render(
+        version.prompt, version.prompt.examples, {"name": "Kim"}, None, [Message("user", "Now?")]
+    )
+
+
+def test_what_a_version_is_given_is_capped_before_it_is_made(version: PromptVersion) -> None:
+    long = PromptVersion("long", 1, version.prompt.model_copy(update={"role": "{name}" * 3_000}))
+    with pytest.raises(PromptError, match=f"{MAX_RENDERED:,}"):
+        long.invoke({"message": "hi", "name": "x" * 8_000_000})
+
+
+@pytest.mark.parametrize("name", ["message", "passages", "history", "stop", "self"])
+def test_a_variable_cannot_take_a_name_that_is_taken(name: str) -> None:
+    with pytest.raises(PromptError, match=f"{name!r} cannot be a variable's name"):
+        parse_prompt(FEW_SHOT.replace("variables:\n", f"variables:\n  {name}: {{description: Taken}}\n"))

@@ -14,9 +14,9 @@ from bot.errors import BotError, Conflict, InvalidMessage, NotFound, PromptError
 from bot.journal.feedback import Entry
 from bot.journal.journal import Exchange
 from bot.prompts.examples import with_example
-from bot.prompts.library import PromptVersion
 from bot.prompts.render import render
 from bot.prompts.schema import dump_prompt, parse_prompt
+from bot.prompts.version import PromptVersion
 from bot.publishing.corrections import (
     Correction,
     Target,

@@ -14,6 +14,7 @@ import gradio as gr
 import httpx
 import pytest
 from fastapi import FastAPI
+from starlette.requests import Request
 from starlette.routing import BaseRoute, Mount
 
 from bot.desk import Desk
@@ -23,8 +24,9 @@ from bot.skeleton import SOURCE
 from bot.types import ROLES
 from bot.web import sign_in
 from bot.web.app import create_app
-from bot.web.auth import COOKIE, RANKS, check_address, role_of
+from bot.web.auth import COOKIE, RANKS, Doorkeeper, Person, check_address, role_of
 from bot.web.pages import customer, staff
+from bot.web.pages.chat import Chats
 from tests.conftest import asked_by
 
 PASSWORD = "four plain words here"
@@ -297,6 +299,24 @@ async def test_a_key_has_its_users_role_and_dies_with_it(http: httpx.AsyncClient
     gone = await http.get("/v1/models", headers=key)
     assert gone.status_code == 401
     assert gone.json()["error"]["code"] == "unauthorized"
+
+
+async def test_who_takes_a_removed_users_name_does_not_get_the_conversations(desk: Desk) -> None:
+    people, door, chats = desk.people, Doorkeeper(desk.people, desk.settings), Chats(desk, "")
+
+    async def new_mika() -> Person:
+        people.add("mika", "customer", PASSWORD)
+        cookie = f"{COOKIE}={people.sign_in('mika', PASSWORD)}"
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"cookie", cookie.encode())]}
+        return await asyncio.to_thread(door.person, Request(scope))
+
+    first = await new_mika()
+    conversation = await chats.begin(first)
+    assert await chats.current(first, "") == conversation
+    people.remove("mika")
+    second = await new_mika()
+    assert await chats.latest(second) == ""
+    assert await chats.current(second, conversation) != conversation
 
 
 async def test_another_sites_page_can_send_nothing(http: httpx.AsyncClient, desk: Desk) -> None:

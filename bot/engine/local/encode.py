@@ -6,6 +6,7 @@ tokenising, whoever wrote the text. Knows nothing of models.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 # A fast tokenizer holds "read special tokens as text" as a flag of its own: two threads would encode under each other's.
 _ONE_AT_A_TIME = threading.Lock()
+_OPENED = re.compile(r"<think(?:ing)?>\s*\Z", re.I)
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], generation_prompt: bool) -> list[int]:
@@ -37,6 +39,11 @@ def _ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], genera
 def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> list[int]:
     """Ids of the messages and the opening of the reply that is to come."""
     return _ids(tokenizer, messages, generation_prompt=True)
+
+
+def opens_reasoning(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the chat template opens a reply with `<think>` and leaves it open, as those of bases that always reason do."""
+    return bool(_OPENED.search(str(tokenizer.decode(encode(tokenizer, [Message("user", "?")])))))
 
 
 def encode_reply(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], reply: str) -> tuple[list[int], int]:

@@ -165,6 +165,10 @@ class LocalEngine:
         await asyncio.wrap_future(self._scheduler.call(reading.read))
         return reading
 
+    async def opens_reasoning(self) -> bool:
+        model = await asyncio.to_thread(self._loaded) if self._model is None else self._model
+        return model.opens_reasoning
+
     def count(self, messages: Sequence[Message], mix: Mix = Mix()) -> int:
         from bot.engine.local.encode import encode
 

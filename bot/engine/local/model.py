@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bot.base import Base
 from bot.engine.local.adapters import AdapterMemory
-from bot.engine.local.encode import encode
+from bot.engine.local.encode import encode, opens_reasoning
 from bot.engine.local.factors import Factors
 from bot.engine.local.layers import replace_layers
 from bot.engine.local.projections import Product, Projections
@@ -113,6 +113,7 @@ class Model:
         self.device = choose_device(device)
         self.dtype, self.dtype_reason = choose_dtype(dtype, self.device)
         self.tokenizer = load_tokenizer(base)
+        self.opens_reasoning = opens_reasoning(self.tokenizer)
         self._model = _moved(load_base(base, self.dtype), base.name, self.device)
         check_attention(base.name, self._model)
         with torch.inference_mode():

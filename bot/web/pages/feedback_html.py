@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from bot.journal.feedback import Entry
 from bot.journal.models import FeedbackRecord, TurnRecord
-from bot.prompts.library import PromptVersion
 from bot.prompts.lint import Finding
+from bot.prompts.version import PromptVersion
 from bot.web.pages.html import chips, escape, lines, notice, sources, state_chip, state_of
 from bot.web.pages.inspector import inspect_turn
 

@@ -12,7 +12,8 @@ import gradio as gr
 from bot.desk import Desk
 from bot.errors import PromptError
 from bot.prompts.cases import Cases
-from bot.prompts.library import PRODUCTION, PromptVersion
+from bot.prompts.library import PRODUCTION
+from bot.prompts.version import PromptVersion
 from bot.web.auth import require
 from bot.web.pages.handlers import QUIET, Update, in_words, open_form, spoken, stop_first
 from bot.web.pages.html import notice

@@ -14,7 +14,7 @@ import gradio as gr
 
 from bot.desk import Desk
 from bot.errors import Conflict
-from bot.prompts.library import PromptVersion
+from bot.prompts.version import PromptVersion
 from bot.web.auth import Person, require
 from bot.web.pages.handlers import QUIET, Update, spoken
 from bot.web.pages.html import notice

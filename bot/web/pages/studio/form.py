@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from bot.errors import InvalidMessage, PromptError
-from bot.prompts.library import DRAFT, PromptLibrary, PromptVersion
+from bot.prompts.library import DRAFT, PromptLibrary
 from bot.prompts.schema import Prompt, Technique, check_prompt
+from bot.prompts.version import PromptVersion
 
 EXAMPLES = 20
 """Examples that the form shows; a version with more keeps the rest as they are."""

@@ -10,11 +10,11 @@ import gradio as gr
 
 from bot.desk import Desk
 from bot.errors import BotError
-from bot.prompts.library import PromptVersion
 from bot.prompts.lint import lint
 from bot.prompts.render import render
 from bot.prompts.scenarios import get_scenario, scenario_names
 from bot.prompts.schema import Example, Prompt
+from bot.prompts.version import PromptVersion
 from bot.types import Message, Passage
 from bot.web.auth import require
 from bot.web.pages.handlers import Update, in_words

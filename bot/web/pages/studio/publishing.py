@@ -15,7 +15,8 @@ import gradio as gr
 
 from bot.desk import Desk
 from bot.errors import Conflict, InvalidMessage
-from bot.prompts.library import PRODUCTION, PromptVersion
+from bot.prompts.library import PRODUCTION
+from bot.prompts.version import PromptVersion
 from bot.publishing.labelling import Wish, put_label, told, undo
 from bot.publishing.trial import Outcome
 from bot.web.auth import Person, require

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 from bot.desk import Desk
 from bot.prompts.cases import Cases
-from bot.prompts.library import PromptVersion
+from bot.prompts.version import PromptVersion
 from bot.publishing.trial import Outcome, run_cases
 
 Results = list[list[Outcome]]

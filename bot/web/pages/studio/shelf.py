@@ -11,7 +11,8 @@ import gradio as gr
 
 from bot.desk import Desk
 from bot.errors import BotError
-from bot.prompts.library import PromptLibrary, PromptVersion
+from bot.prompts.library import PromptLibrary
+from bot.prompts.version import PromptVersion
 from bot.skeleton.templates import template_names
 from bot.web.auth import require
 from bot.web.pages.handlers import QUIET, Update, spoken

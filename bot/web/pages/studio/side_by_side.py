@@ -20,8 +20,9 @@ from bot.agent import Answer
 from bot.desk import Desk
 from bot.errors import BotError, InvalidMessage
 from bot.limits import check_text
-from bot.prompts.library import PRODUCTION, PromptVersion
+from bot.prompts.library import PRODUCTION
 from bot.prompts.scenarios import get_scenario, scenario_names
+from bot.prompts.version import PromptVersion
 from bot.types import AgentSpec, Message, Turn
 from bot.web.auth import require
 from bot.web.pages.chat import PACE, stream

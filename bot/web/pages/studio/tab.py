@@ -9,7 +9,7 @@ import gradio as gr
 
 from bot.desk import Desk
 from bot.errors import BotError, Conflict, InvalidMessage, PromptError
-from bot.prompts.library import PromptVersion
+from bot.prompts.version import PromptVersion
 from bot.skeleton.templates import begin
 from bot.web.auth import require
 from bot.web.pages.handlers import QUIET, Update, in_words, signature, spoken

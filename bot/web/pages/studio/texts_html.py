@@ -6,9 +6,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from bot.prompts.library import PromptVersion
 from bot.prompts.lint import Finding
 from bot.prompts.schema import Prompt, Variable
+from bot.prompts.version import PromptVersion
 from bot.types import Message
 from bot.web.pages.html import differences, escape, inline_difference, table
 from bot.web.pages.inspector import messages_html
