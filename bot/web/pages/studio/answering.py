@@ -163,6 +163,9 @@ def settings(answering: Answering, parent: Prompt, has_examples: bool) -> dict[s
     """The technique, select, variables and decoding of a prompt. What was not touched is `parent`'s to the letter. Raises
     PromptError that names every fault."""
     before, found = Answering.of(parent), list(_row_faults(answering, parent))
+    # A page that is being filled has its texts before its choices.
+    chosen = {key: getattr(answering, key) or getattr(before, key) for key in ("technique", "shown")}
+    answering = dataclasses.replace(answering, **chosen)
     figures, wrong = _figures(answering)
     found += wrong
     select = None

@@ -25,7 +25,7 @@ class AnsweringBoxes:
             with gr.Row(elem_classes="tight"):
                 self.figures |= {key: _figure(key) for key in DECODING}
             self.stop = gr.Textbox(
-                label=words()["stop"]["label"], info=words()["stop"]["help"], lines=1, max_lines=8, elem_id="stop-words"
+                "", label=words()["stop"]["label"], info=words()["stop"]["help"], lines=1, max_lines=8, elem_id="stop-words"
             )
         self.more.click(self.add, self.fields, self.rows, **QUIET)
         self.shown.change(self.limit, [self.shown], [self.most], **QUIET)
@@ -40,12 +40,14 @@ class AnsweringBoxes:
             for number in range(1, VARIABLES + 1):
                 with gr.Row(visible=False, elem_classes="tight variable-row") as row:
                     told = f"Variable {number}"
-                    self.names.append(gr.Textbox(label=f"{told}, name", max_lines=1, min_width=120))
+                    self.names.append(gr.Textbox("", label=f"{told}, name", max_lines=1, min_width=120))
                     self.descriptions.append(
-                        gr.Textbox(label=f"{told}, what it stands for", lines=1, max_lines=4, min_width=170, scale=2)
+                        gr.Textbox("", label=f"{told}, what it stands for", lines=1, max_lines=4, min_width=170, scale=2)
                     )
                     self.defaults.append(
-                        gr.Textbox(label=f"{told}, unless another is given", lines=1, max_lines=4, min_width=170, scale=2)
+                        gr.Textbox(
+                            "", label=f"{told}, unless another is given", lines=1, max_lines=4, min_width=170, scale=2
+                        )
                     )
                     self.required.append(
                         gr.Checkbox(False, label=f"{told} must be given each time", container=False, min_width=200)
@@ -102,6 +104,6 @@ def _figure(key: str) -> gr.Textbox:
     told = words()["figures"][key]
     default = str(getattr(Sampling(), key)) if key in DECODING else ""
     return gr.Textbox(
-        label=told["label"], info=told["help"], placeholder=default, max_lines=1, min_width=200,
+        "", label=told["label"], info=told["help"], placeholder=default, max_lines=1, min_width=200,
         elem_id=f"answers-{key.replace('_', '-')}",
     )  # fmt: skip

@@ -51,14 +51,16 @@ class Editor:
         self.saved_note = gr.State("")
         with gr.Column(elem_id="studio-form"):
             self.variables = gr.HTML("", padding=False, js_on_load=INSERT, elem_id="variables")
-            self.role = gr.Textbox(label="Role", lines=6, max_lines=16, elem_id="role")
+            self.role = gr.Textbox("", label="Role", lines=6, max_lines=16, elem_id="role")
             with gr.Row(elem_classes="tight"):
-                self.found = gr.Textbox(label="Knowledge, where passages were found", lines=3, max_lines=8, elem_id="found")
+                self.found = gr.Textbox(
+                    "", label="Knowledge, where passages were found", lines=3, max_lines=8, elem_id="found"
+                )
                 self.nothing = gr.Textbox(
-                    label="Knowledge, where nothing was found", lines=3, max_lines=8, elem_id="nothing"
+                    "", label="Knowledge, where nothing was found", lines=3, max_lines=8, elem_id="nothing"
                 )
             self.template = gr.Textbox(
-                label="Template around the customer's message", lines=1, max_lines=6, elem_id="template"
+                "", label="Template around the customer's message", lines=1, max_lines=6, elem_id="template"
             )
             self._examples()
         self.answering = AnsweringBoxes()
@@ -81,8 +83,8 @@ class Editor:
         with gr.Accordion("Examples", open=True, elem_id="examples"):
             for number in range(1, EXAMPLES + 1):
                 with gr.Row(visible=False, elem_classes="tight") as pair:
-                    self.customers.append(gr.Textbox(label=f"Example {number}, customer", lines=2, max_lines=6))
-                    self.agents.append(gr.Textbox(label=f"Example {number}, agent", lines=2, max_lines=6))
+                    self.customers.append(gr.Textbox("", label=f"Example {number}, customer", lines=2, max_lines=6))
+                    self.agents.append(gr.Textbox("", label=f"Example {number}, agent", lines=2, max_lines=6))
                 self.pairs.append(pair)
             self.more = gr.Button("Add an example", size="sm", elem_id="add-example")
 
