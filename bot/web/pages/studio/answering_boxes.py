@@ -31,27 +31,22 @@ class AnsweringBoxes:
         self.shown.change(self.limit, [self.shown], [self.most], **QUIET)
 
     def _variables(self) -> None:
-        self.rows: list[gr.Row] = []
+        self.rows: list[gr.Column] = []
         self.names: list[gr.Textbox] = []
         self.descriptions: list[gr.Textbox] = []
         self.defaults: list[gr.Textbox] = []
         self.required: list[gr.Checkbox] = []
         with gr.Accordion("Variables", open=False, elem_id="edit-variables"):
             for number in range(1, VARIABLES + 1):
-                with gr.Row(visible=False, elem_classes="tight variable-row") as row:
-                    told = f"Variable {number}"
-                    self.names.append(gr.Textbox("", label=f"{told}, name", max_lines=1, min_width=120))
-                    self.descriptions.append(
-                        gr.Textbox("", label=f"{told}, what it stands for", lines=1, max_lines=4, min_width=170, scale=2)
-                    )
-                    self.defaults.append(
-                        gr.Textbox(
-                            "", label=f"{told}, unless another is given", lines=1, max_lines=4, min_width=170, scale=2
+                told = f"Variable {number}"
+                with gr.Column(visible=False) as row:
+                    with gr.Row(elem_classes="tight"):
+                        self.names.append(gr.Textbox("", label=f"{told}, name", max_lines=1, min_width=120))
+                        self.descriptions.append(
+                            gr.Textbox("", label=f"{told}, what it stands for", max_lines=4, min_width=170, scale=2)
                         )
-                    )
-                    self.required.append(
-                        gr.Checkbox(False, label=f"{told} must be given each time", container=False, min_width=200)
-                    )
+                    self.defaults.append(gr.Textbox("", label=f"{told}, unless another is given", max_lines=4))
+                    self.required.append(gr.Checkbox(False, label=f"{told} must be given each time", container=False))
                 self.rows.append(row)
             self.more = gr.Button("Add a variable", size="sm", elem_id="add-variable")
             gr.HTML('<p class="count-line">Without a name and texts a variable is taken out.</p>', padding=False)
