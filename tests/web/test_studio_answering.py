@@ -3,7 +3,6 @@ they are wrong, and theirs where somebody else saved and I had not touched them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +15,6 @@ from bot.prompts.schema import Decoding, Example, Prompt, Select, Variable
 from bot.web.pages.studio.answering import (
     ALL,
     BOXES,
-    DECODING,
     FIGURES,
     SELECT,
     VARIABLES,
@@ -39,6 +37,7 @@ def prompt(desk: Desk, **changes: Any) -> Prompt:
 
 FULL = {
     "technique": "chain-of-thought",
+    "role": "Answer.",
     "examples": EXAMPLES,
     "select": Select(by="similarity", count=4, tokens=300),
     "decoding": Decoding(
@@ -180,7 +179,7 @@ def test_two_edits_of_one_version_are_put_together(
 
 
 async def test_another_who_saved_meanwhile_loses_nothing_of_how_it_answers(studio: Studio, desk: Desk) -> None:
-    theirs = fields(desk, technique="classify", max_tokens="33", variables=(Row("shop", "The shop", "x"),))
+    theirs = fields(desk, role="Answer.", technique="classify", max_tokens="33", variables=(Row("shop", "The shop", "x"),))
     await save(studio, BEN, opened(), "Theirs.", theirs)
     mine = fields(desk, role="Answer as ada.", temperature="0.5")
     lost = await save(studio, ADA, opened(), "Mine.", mine)
@@ -198,9 +197,7 @@ async def test_another_who_saved_meanwhile_loses_nothing_of_how_it_answers(studi
 async def test_a_variable_can_be_put_into_texts_as_soon_as_it_is_named(studio: Studio, desk: Desk) -> None:
     values = fields(desk, variables=(Row("shop", "The shop", "x"),))
     assert 'data-insert="{shop}"' in await studio.editor.chips(ADA, opened(), *values)
-    answering: Callable[[str], Any] = lambda shown: studio.editor.answering.limit(ADA, shown)  # noqa: E731
-    assert (await answering("order"))["visible"]
-    assert not (await answering(ALL))["visible"]
-    rows = await studio.editor.answering.add(ADA, *Fields.read(values).answering.values())
-    assert [row.get("visible") for row in rows[:2]] == [True, True]
-    assert set(DECODING) < set(FIGURES)
+    boxes = studio.editor.answering
+    assert [(await boxes.limit(ADA, shown))["visible"] for shown in ("order", ALL)] == [True, False]
+    rows = await boxes.add(ADA, *Fields.read(values).answering.values())
+    assert [row.get("visible") for row in rows[:3]] == [True, True, None], "one more"
