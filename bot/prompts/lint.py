@@ -18,7 +18,9 @@ from bot.files import read_yaml
 from bot.personal.kinds import KINDS
 from bot.prompts.assertions import failures, names_in, sentences
 from bot.prompts.cases import Cases
+from bot.prompts.reasoning import reasoned
 from bot.prompts.render import render
+from bot.prompts.role_rules import broken, rules_of
 from bot.prompts.schema import Example, Prompt, filled, place_of, variables_of
 from bot.types import Message
 
@@ -164,14 +166,18 @@ def _leaks(place: str, text: str) -> Iterator[Finding]:
 
 
 async def _rules(prompt: Prompt, cases: Cases) -> list[Finding]:
-    """Examples that break what every reply must hold. What needs passages or an embedding cannot be told of them."""
+    """Examples that break what every reply must hold, by the cases or by the role's own words. What needs passages or an
+    embedding cannot be told of them."""
     rules = [rule for rule in cases.every_reply if rule.kind not in ("cites_passage", "similar")]
-    values, found = _shown(prompt), []
+    stated, values, found = rules_of(prompt.role), _shown(prompt), []
     for number, example in enumerate(prompt.examples, 1):
-        for fault in await failures(rules, filled(example.agent, values), values, (), None):
+        reply = filled(example.agent, values)
+        said = reply.removeprefix(reasoned(reply)) if prompt.technique == "chain-of-thought" else reply
+        faults = [f"{fault} Every reply must (cases.yaml)." for fault in await failures(rules, reply, values, (), None)]
+        for fault in faults + await broken(stated, said, values, rules):
             found.append(
                 Finding(
-                    "error", f"examples[{number}].agent", "breaks the rules", f"{fault} Every reply must (cases.yaml).",
+                    "error", f"examples[{number}].agent", "breaks the rules", fault,
                     "Correct the example: a model follows it rather than the rule.",
                 )
             )  # fmt: skip

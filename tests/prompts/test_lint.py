@@ -9,6 +9,7 @@ import pytest
 
 from bot.prompts.cases import Cases, read_cases
 from bot.prompts.lint import lint
+from bot.prompts.role_rules import rules_of
 from bot.prompts.schema import Prompt, parse_prompt
 from bot.skeleton import SOURCE
 from bot.skeleton.templates import FOLDER, get_template, template_names
@@ -69,6 +70,65 @@ async def test_the_cases_are_held_against_examples_and_variables() -> None:
     assert ("breaks the rules", "examples[1].agent") in found
     assert ("undeclared variable", "cases.yaml") in await rules({}, RULES)
     assert not await rules(who | {"examples": [example("hi", "Hello from {who}.")]}, RULES)
+
+
+@pytest.mark.parametrize(
+    ("role", "held", "against"),
+    [
+        ("Answer in at most two sentences.", "One. Two.", "One. Two. Three."),
+        (
+            "Answer only from the\nknowledge below, in one or two short sentences, like the examples.",
+            "One. Two.",
+            "One. Two. Three.",
+        ),
+        ("Answer.\n- Keep every reply to one sentence.\n- Be kind.", "Here it is.", "Here. There."),
+        ("Answer. No more than 2 sentences per reply.", "One. Two.", "One. Two. Three."),
+        ('Answer in one sentence. End every reply with "Yours, {who}".', "Here it is. Yours, Wren", "Here it is."),
+        ("Answer. Never promise a refund.", "I cannot promise a refund.", "I promise you a full refund."),
+        ("Answer. Never promise refunds.", "You will get a refund if it is broken.", "You will get your refund."),
+        ("Answer. Always greet the customer.", "Good morning! It is here.", "It is here."),
+        ("Answer. Start every reply with a friendly greeting.", "Hi, it is here.", "This is it."),
+        ('Answer. Never say "fine".', "We will define it.", "That is Fine."),
+        ("Answer. Do not use exclamation marks.", "Here it is.", "Here it is!"),
+        ('Answer. Every reply must contain "order".', "Your order is here.", "It is here."),
+    ],
+)
+async def test_an_example_may_not_break_what_the_role_says(role: str, held: str, against: str) -> None:
+    who = {"variables": {"who": {"description": "d", "default": "Wren"}}} if "{who}" in role else {}
+    assert not await rules({"role": role, "examples": [example("hi", held)], **who})
+    prompt = Prompt.model_validate(
+        {**GOOD, "role": role, "examples": [example("hi", held), example("well?", against)], **who}
+    )
+    (finding,) = await lint(prompt, Cases())
+    assert (finding.rule, finding.place) == ("breaks the rules", "examples[2].agent")
+    assert finding.what.startswith("The role says “")
+
+
+@pytest.mark.parametrize(
+    "role",
+    [
+        "If nothing is known, answer in one sentence.", "Answer the first question in one sentence.",
+        "Summarise the problem in one sentence, then answer.", "Answer in one sentence per question.",
+        "Answer.\n\nWhere somebody is angry:\n- Answer in one sentence.\n- Always greet the customer.",
+        "Answer. Never say \"no\" without a reason.", "Answer. Never promise a refund before the lamp is back.",
+        "Answer. Try to keep every reply to one sentence.", "Answer. Say \"hello\" or \"hi\".", "Answer in 0 sentences.",
+    ],
+)  # fmt: skip
+async def test_what_may_hold_for_some_replies_only_is_no_rule(role: str) -> None:
+    assert not rules_of(role)
+
+
+async def test_what_the_cases_ask_for_already_is_told_once() -> None:
+    role = {"role": "Answer as {who} in one sentence.", "variables": {"who": {"description": "d", "default": "Wren"}}}
+    prompt = Prompt.model_validate({**GOOD, **role, "examples": [example("hi", "{who}. It is here. Well.")]})
+    (finding,) = await lint(prompt, RULES)
+    assert "cases.yaml" in finding.what
+
+
+async def test_reasoning_is_no_part_of_the_reply() -> None:
+    role = {"technique": "chain-of-thought", "role": "Reason in <think> tags. Answer in one sentence."}
+    assert not await rules({**role, "examples": [example("hi", "<think>One. Two.</think> Here it is.")]})
+    assert await rules({**role, "examples": [example("hi", "<think>One.</think> Here it is. And there.")]})
 
 
 async def test_a_hundred_long_examples_are_read_once_each(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import shutil
 import threading
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,9 +18,11 @@ from bot.desk import Desk
 from bot.engine.scripted import ScriptedEngine
 from bot.errors import PromptError
 from bot.prompts.library import DRAFT
+from bot.prompts.schema import Prompt
 from bot.types import AgentSpec, Message, Turn
 from bot.web.auth import Person
 from bot.web.pages.chat import Chats
+from bot.web.pages.studio.answering import Answering, Row
 from bot.web.pages.studio.form import Fields, Opened, draft_of, edited
 from bot.web.pages.studio.results_html import history_html, person, results_html
 from bot.web.pages.studio.shelf import matching
@@ -37,11 +40,11 @@ def by(name: str) -> Any:
 ADA, BEN = by("ada"), by("ben")
 
 
-def fields(desk: Desk, version: int = 1, **changes: Any) -> list[str]:
+def fields(desk: Desk, version: int = 1, **changes: Any) -> list[Any]:
     """The form's boxes over a version of support, some of them changed."""
     kept = Fields.of(desk.prompts.get(f"support@{version}").prompt)
-    texts = {name: changes.get(name, getattr(kept, name)) for name in Fields.__dataclass_fields__}
-    return Fields(**texts).values()
+    answers = {name: changes.pop(name) for name in set(changes) & set(Answering.__dataclass_fields__)}
+    return replace(kept, **changes, answering=replace(kept.answering, **answers)).values()
 
 
 def opened(version: int = 1, latest: int = 1) -> Opened:
@@ -123,8 +126,8 @@ async def test_any_two_versions_and_the_draft_are_compared(studio: Studio, desk:
     assert "<ins>" in changed
     assert "Example 1, agent" in changed
     assert "<del>zero</del><ins>few</ins>-shot" in changed
-    assert "Decoding" not in changed
-    assert "Decoding" in await look(ADA, opened(2, 2), 1, 2, *values)
+    assert "temperature" not in changed
+    assert "Freedom of wording (temperature)" in await look(ADA, opened(2, 2), 1, 2, *values)
     assert "say the same" in await look(ADA, opened(2, 2), 2, 2, *values)
 
 
@@ -138,7 +141,7 @@ def test_an_example_that_is_corrected_keeps_where_it_came_from(desk: Desk) -> No
         (("where is my lamp?", "Soon."), "conversation r-12"),
         (("something else", "entirely"), "written on the page"),
     ):
-        changed = Fields(kept.role, kept.found, kept.nothing, kept.template, (pair,))
+        changed = replace(kept, examples=(pair,))
         assert edited(parent, changed, "ada", "n").examples[0].source == source
 
 
@@ -167,8 +170,7 @@ async def test_old_and_new_answer_customers_questions_and_nothing_is_saved(studi
 async def test_one_side_that_fails_says_so_in_its_place(studio: Studio, desk: Desk) -> None:
     first = desk.prompts.get("support@1").prompt.model_dump()
     first["variables"] = {"shop": {"description": "the shop", "required": True}}
-    desk.prompts.save("support", edited(type(desk.prompts.get("support@1").prompt).model_validate(
-        {**first, "role": "Answer for {shop}."}), Fields("Answer for {shop}.", "", "", "{message}", ()), "a", "n"), 1)  # fmt: skip
+    desk.prompts.save("support", Prompt.model_validate({**first, "role": "Answer for {shop}."}), 1)
     replies(desk, "Hello there.")
     shown = await all_of(studio.sides.ask(ADA, opened(2, 2), ["hello?"], 1, *fields(desk, 2)))
     assert "Hello there." in shown[studio.sides.replies]
@@ -294,13 +296,14 @@ async def test_saving_fills_no_text_and_clears_only_the_note_that_was_saved(stud
         assert (await editor.clear_note(ADA, before, note))[editor.note] == gr.skip()
 
 
-async def test_mine_on_top_takes_what_the_form_does_not_show_from_theirs(studio: Studio, desk: Desk) -> None:
+async def test_mine_on_top_takes_what_was_not_touched_of_how_it_answers_from_theirs(studio: Studio, desk: Desk) -> None:
     first = desk.prompts.get("support@1").prompt
     hotter = first.decoding.model_copy(update={"temperature": 0.5})
     desk.prompts.save("support", first.model_copy(update={"decoding": hotter}), 1)
     mine = fields(desk, role="Answer as ada.")
     lost = await save(studio, ADA, opened(), "Mine.", mine)
     assert lost[studio.publishing.send_button] == gr.update(value="Publish version 2")
+    mine = [lost.get(box, value) for box, value in zip(studio.editor.fields, mine, strict=True)]
     await save(studio, ADA, lost[studio.editor.opened], "Mine.", mine)
     saved = desk.prompts.get("support@3").prompt
     assert (saved.role, saved.decoding.temperature) == ("Answer as ada.", 0.5)
@@ -309,7 +312,10 @@ async def test_mine_on_top_takes_what_the_form_does_not_show_from_theirs(studio:
 async def test_a_broken_newest_version_is_told_and_the_one_before_opens(studio: Studio, desk: Desk) -> None:
     (desk.prompts.root / "support" / "v2.yaml").write_text("{ broken")
     (desk.prompts.root / "support" / "v3.yaml").mkdir()
-    for shown in (await studio.load(ADA, {}), await studio.pick_name(ADA, "support", "", {}, [], "", *[""] * 44)):  # type: ignore[typeddict-item]
+    for shown in (
+        await studio.load(ADA, {}),
+        await studio.pick_name(ADA, "support", "", {}, [], "", *[""] * len(studio.editor.fields)),
+    ):  # type: ignore[typeddict-item]
         assert shown[studio.editor.opened] == opened(1, 3)
         assert "Version 1 is open instead" in shown[studio.editor.notice]
         assert "cannot be read" in str(shown[studio.shelf.version])
@@ -340,9 +346,10 @@ async def test_no_text_becomes_html(desk: Desk) -> None:
     move = SimpleNamespace(at=desk.journal.label_moves("support")[0].at, label=EVIL, previous=1, version=2, forced=True,
         who=EVIL, why=EVIL)  # fmt: skip
     outcome: Any = SimpleNamespace(case=EVIL, passed=False, failures=(EVIL,), reply=EVIL)
-    mine = Fields(EVIL, "", "", "{message}", ((EVIL, EVIL),))
+    row = Row(EVIL, EVIL, EVIL)
+    mine = Fields(EVIL, "", "", "{message}", ((EVIL, EVIL),), Answering(EVIL, EVIL, temperature=EVIL, variables=(row,)))
     for html in (
-        variables_html(prompt), changes_html(places(prompt), draft_places(prompt, mine)),
+        variables_html((row,)), changes_html(places(prompt), draft_places(prompt, mine)),
         history_html([move]), results_html(EVIL, [outcome]),  # type: ignore[list-item]
     ):  # fmt: skip
         assert "<script" not in html

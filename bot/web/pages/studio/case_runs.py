@@ -17,6 +17,7 @@ from bot.prompts.version import PromptVersion
 from bot.web.auth import require
 from bot.web.pages.handlers import QUIET, Update, in_words, open_form, spoken, stop_first
 from bot.web.pages.html import notice
+from bot.web.pages.studio.answering import Box
 from bot.web.pages.studio.editor import Editor
 from bot.web.pages.studio.form import Fields, Opened, title
 from bot.web.pages.studio.results_html import progress_html, results_html, tally
@@ -47,7 +48,7 @@ class CaseRuns:
     def shown(self) -> Update:
         return {self.notice: "", self.results: ""}
 
-    async def run(self, request: gr.Request, opened: Opened, *values: str) -> AsyncGenerator[Update, None]:
+    async def run(self, request: gr.Request, opened: Opened, *values: Box) -> AsyncGenerator[Update, None]:
         """Progress, then the table."""
         require(request, "lead")
         try:

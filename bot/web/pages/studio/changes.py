@@ -11,6 +11,7 @@ from bot.desk import Desk
 from bot.prompts.library import DRAFT
 from bot.web.auth import require
 from bot.web.pages.handlers import QUIET, Update, spoken
+from bot.web.pages.studio.answering import Box
 from bot.web.pages.studio.editor import Editor
 from bot.web.pages.studio.form import Fields, Opened, open_version
 from bot.web.pages.studio.texts_html import changes_html, draft_places, places
@@ -46,7 +47,7 @@ class Changes:
         }
 
     @spoken
-    async def look(self, request: gr.Request, opened: Opened, before: int | None, after: int | None, *values: str) -> str:
+    async def look(self, request: gr.Request, opened: Opened, before: int | None, after: int | None, *values: Box) -> str:
         require(request, "lead")
         if not opened or before is None or after is None:
             return ""

@@ -1,4 +1,4 @@
-"""The editor: a version's texts in a form, with its variables at hand, and saving them as the next version.
+"""The editor: a version's texts and how it answers in a form, with its variables at hand, and saving it as the next version.
 
 Text that a lead typed is never dropped without a way back: whatever goes wrong with saving, the form stays as it is.
 """
@@ -6,6 +6,7 @@ Text that a lead typed is never dropped without a way back: whatever goes wrong 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from bot.prompts.version import PromptVersion
 from bot.web.auth import Person, require
 from bot.web.pages.handlers import QUIET, Update, spoken
 from bot.web.pages.html import notice
+from bot.web.pages.studio.answering import Answering, Box, all_variables, merged
+from bot.web.pages.studio.answering_boxes import AnsweringBoxes
 from bot.web.pages.studio.form import (
     EXAMPLES,
     Aside,
@@ -29,6 +32,7 @@ from bot.web.pages.studio.form import (
     is_edited,
     open_version,
     shown_fields,
+    variables_in,
 )
 from bot.web.pages.studio.texts_html import both_html, draft_places, places, variables_html
 
@@ -47,16 +51,19 @@ class Editor:
         self.saved_note = gr.State("")
         with gr.Column(elem_id="studio-form"):
             self.variables = gr.HTML("", padding=False, js_on_load=INSERT, elem_id="variables")
-            self.role = gr.Textbox(label="Role", lines=6, max_lines=16, elem_id="role")
+            self.role = gr.Textbox("", label="Role", lines=6, max_lines=16, elem_id="role")
             with gr.Row(elem_classes="tight"):
-                self.found = gr.Textbox(label="Knowledge, where passages were found", lines=3, max_lines=8, elem_id="found")
+                self.found = gr.Textbox(
+                    "", label="Knowledge, where passages were found", lines=3, max_lines=8, elem_id="found"
+                )
                 self.nothing = gr.Textbox(
-                    label="Knowledge, where nothing was found", lines=3, max_lines=8, elem_id="nothing"
+                    "", label="Knowledge, where nothing was found", lines=3, max_lines=8, elem_id="nothing"
                 )
             self.template = gr.Textbox(
-                label="Template around the customer's message", lines=1, max_lines=6, elem_id="template"
+                "", label="Template around the customer's message", lines=1, max_lines=6, elem_id="template"
             )
             self._examples()
+        self.answering = AnsweringBoxes()
         with gr.Row(elem_classes="tight"):
             self.note = gr.Textbox(label="Note: what changes, and why (required)", scale=3, elem_id="note")
             self.author = gr.Textbox(label="Author", min_width=120, scale=1, elem_id="author")
@@ -65,6 +72,9 @@ class Editor:
             self.save_button = gr.Button(SAVE, variant="primary", elem_id="save")
             self.back_button = gr.Button("Bring my edits back", visible=False, elem_id="bring-back")
         self.more.click(self.add, self.fields, self.pairs, **QUIET)
+        named = [box.change for box in self.answering.variables]
+        given = [self.opened, *self.fields]
+        gr.on(named, self.chips, given, [self.variables], trigger_mode="always_last", **QUIET)
 
     def _examples(self) -> None:
         self.customers: list[gr.Textbox] = []
@@ -73,21 +83,22 @@ class Editor:
         with gr.Accordion("Examples", open=True, elem_id="examples"):
             for number in range(1, EXAMPLES + 1):
                 with gr.Row(visible=False, elem_classes="tight") as pair:
-                    self.customers.append(gr.Textbox(label=f"Example {number}, customer", lines=2, max_lines=6))
-                    self.agents.append(gr.Textbox(label=f"Example {number}, agent", lines=2, max_lines=6))
+                    self.customers.append(gr.Textbox("", label=f"Example {number}, customer", lines=2, max_lines=6))
+                    self.agents.append(gr.Textbox("", label=f"Example {number}, agent", lines=2, max_lines=6))
                 self.pairs.append(pair)
             self.more = gr.Button("Add an example", size="sm", elem_id="add-example")
 
     @property
     def fields(self) -> list[Any]:
         """The form, in the order that Fields.read takes."""
-        return [self.role, self.found, self.nothing, self.template, *self.customers, *self.agents]
+        texts = [self.role, self.found, self.nothing, self.template]
+        return [*texts, *self.customers, *self.agents, *self.answering.fields]
 
     @property
     def filled(self) -> list[Any]:
         return [
-            self.opened, self.aside, self.variables, *self.fields, *self.pairs, self.note, self.saved_note, self.author,
-            self.notice, self.save_button, self.back_button,
+            self.opened, self.aside, self.variables, *self.fields, *self.pairs, *self.answering.around, self.note,
+            self.saved_note, self.author, self.notice, self.save_button, self.back_button,
         ]  # fmt: skip
 
     def shown(self, found: PromptVersion, latest: int) -> Update:
@@ -103,7 +114,7 @@ class Editor:
         """That version as what stands in the form already. No text is filled: somebody may have typed on meanwhile."""
         return {
             self.opened: Opened(name=found.name, version=found.version, latest=latest),
-            self.variables: variables_html(found.prompt),
+            self.variables: variables_html(Answering.of(found.prompt).variables),
             self.saved_note: note,
             self.save_button: SAVE,
         }
@@ -116,7 +127,8 @@ class Editor:
 
     def _fill(self, fields: Fields) -> Update:
         shown = [gr.update(visible=number < len(fields.examples)) for number in range(EXAMPLES)]
-        return dict(zip([*self.fields, *self.pairs], [*fields.values(), *shown], strict=True))
+        filled = dict(zip([*self.fields, *self.pairs], [*fields.values(), *shown], strict=True))
+        return {**filled, **self.answering.fitted(fields.answering)}
 
     def signed(self, person: Person, author: str) -> Update:
         """Who is signed in need not say who wrote a version."""
@@ -149,7 +161,15 @@ class Editor:
         return {self.aside: list(aside), self.back_button: gr.update(value=label, visible=True)}
 
     @spoken
-    async def add(self, request: gr.Request, *values: str) -> list[Any]:
+    async def chips(self, request: gr.Request, opened: Opened, *values: Box) -> Any:
+        """The variables as they are named now, to be put into texts."""
+        require(request, "lead")
+        if not opened:
+            return gr.skip()
+        return variables_html(await asyncio.to_thread(variables_in, self.desk.prompts, opened, Fields.read(values)))
+
+    @spoken
+    async def add(self, request: gr.Request, *values: Box) -> list[Any]:
         """One more row for an example."""
         require(request, "lead")
         rows = len(Fields.read(values).examples) + 1
@@ -167,15 +187,25 @@ class Editor:
         return self.desk.prompts.save(opened["name"], prompt, opened["latest"])
 
     def conflict(self, opened: Opened, fields: Fields, error: Conflict) -> Update:
-        """Both texts; the next save goes on top of what was just shown, and what the form does not show is theirs then."""
+        """Both texts; the next save goes on top of what was just shown. What was not touched of how it answers is theirs
+        then, in the form too."""
         library = self.desk.prompts
         latest = library.versions(opened["name"])[-1]
-        theirs = library.get(f"{opened['name']}@{latest}").prompt
-        mine = draft_places(theirs, fields)
+        before, theirs = open_version(library, opened).prompt, library.get(f"{opened['name']}@{latest}").prompt
+        answering = merged(fields.answering, shown_fields(before).answering, shown_fields(theirs).answering)
+        mine = dataclasses.replace(fields, answering=answering)
+        taken = {
+            box: value
+            for box, typed, value in zip(self.fields, fields.values(), mine.values(), strict=True)
+            if typed != value
+        }
         told = f"{error} By {theirs.author}: {theirs.note}"
+        kept = f" What you left as it was of how it answers is theirs now, from version {latest}." if taken else ""
         return {
+            **taken,
+            **(self.answering.fitted(answering) if taken else {}),
             self.opened: Opened(name=opened["name"], version=latest, latest=latest),
-            self.variables: variables_html(theirs),
-            self.notice: notice(told, "bad") + both_html(places(theirs), latest, mine),
+            self.variables: variables_html(all_variables(answering, theirs)),
+            self.notice: notice(told + kept, "bad") + both_html(places(theirs), latest, draft_places(theirs, mine)),
             self.save_button: f"Save mine on top of version {latest}",
         }

@@ -13,8 +13,9 @@ from typing import TypedDict
 
 from bot.errors import InvalidMessage, PromptError
 from bot.prompts.library import DRAFT, PromptLibrary
-from bot.prompts.schema import Prompt, Technique, check_prompt
+from bot.prompts.schema import Prompt, check_prompt
 from bot.prompts.version import PromptVersion
+from bot.web.pages.studio.answering import Answering, Box, Row, all_variables, settings
 
 EXAMPLES = 20
 """Examples that the form shows; a version with more keeps the rest as they are."""
@@ -40,33 +41,36 @@ class Aside:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """What a lead edits. `examples` are pairs of customer and agent."""
+    """What a lead edits: all of a prompt but who wrote it, when and why. `examples` are pairs of customer and agent."""
 
     role: str
     found: str
     nothing: str
     template: str
     examples: tuple[tuple[str, str], ...]
+    answering: Answering
 
     @classmethod
     def of(cls, prompt: Prompt) -> Fields:
         found, nothing = (prompt.knowledge.found, prompt.knowledge.nothing) if prompt.knowledge else ("", "")
         pairs = tuple((e.customer, e.agent) for e in prompt.examples)
-        return cls(prompt.role, found, nothing, prompt.template, pairs)
+        return cls(prompt.role, found, nothing, prompt.template, pairs, Answering.of(prompt))
 
     @classmethod
-    def read(cls, values: Sequence[str | None]) -> Fields:
-        """From the form's boxes: four texts, then the customers' sides, then the agents'."""
-        texts = [(value or "").replace("\r\n", "\n") for value in values]
-        customers, agents = texts[4 : 4 + EXAMPLES], texts[4 + EXAMPLES : 4 + 2 * EXAMPLES]
+    def read(cls, values: Sequence[Box]) -> Fields:
+        """From the form's boxes: four texts, then the customers' sides, then the agents', then how it answers."""
+        boxes = [value.replace("\r\n", "\n") if isinstance(value, str) else value for value in values]
+        texts = [str(value or "") for value in boxes[: 4 + 2 * EXAMPLES]]
+        customers, agents = texts[4 : 4 + EXAMPLES], texts[4 + EXAMPLES :]
         pairs = tuple((c, a) for c, a in zip(customers, agents, strict=True) if c.strip() or a.strip())
         role, found, nothing, template = texts[:4]
-        return cls(role, found, nothing, template, pairs)
+        return cls(role, found, nothing, template, pairs, Answering.read(boxes[4 + 2 * EXAMPLES :]))
 
-    def values(self) -> list[str]:
+    def values(self) -> list[str | bool]:
         """For the form's boxes, in the order of `read`."""
         pairs = [*self.examples[:EXAMPLES], *[("", "")] * (EXAMPLES - len(self.examples))]
-        return [self.role, self.found, self.nothing, self.template, *[c for c, _ in pairs], *[a for _, a in pairs]]
+        texts = [self.role, self.found, self.nothing, self.template, *[c for c, _ in pairs], *[a for _, a in pairs]]
+        return [*texts, *self.answering.values()]
 
     def named(self) -> dict[str, str]:
         """Every text by its place, for a comparison that people read."""
@@ -79,14 +83,15 @@ class Fields:
 
 
 def edited(parent: Prompt, fields: Fields, author: str, note: str) -> Prompt:
-    """`parent` with the form's texts. Raises PromptError naming every fault and its place."""
+    """`parent` with what the form holds. Raises PromptError naming every fault and its place; those of how it answers come
+    before those of the texts."""
     rest = [example.model_dump() for example in parent.examples[EXAMPLES:]]
     pairs = [{"customer": c, "agent": a, "source": _source(parent, c, a)} for c, a in fields.examples]
     knowledge = {"found": fields.found, "nothing": fields.nothing} if fields.found or fields.nothing else None
     return check_prompt(
         {
             **parent.model_dump(exclude_none=True),
-            "technique": technique_of(parent, fields),
+            **settings(fields.answering, parent, has_examples(parent, fields)),
             "role": fields.role,
             "knowledge": knowledge,
             "template": fields.template,
@@ -98,11 +103,14 @@ def edited(parent: Prompt, fields: Fields, author: str, note: str) -> Prompt:
     )
 
 
-def technique_of(parent: Prompt, fields: Fields) -> Technique:
-    """An example makes a zero-shot prompt a few-shot one, and the last one taken away the reverse."""
-    if parent.technique not in ("zero-shot", "few-shot"):
-        return parent.technique
-    return "few-shot" if fields.examples or parent.examples[EXAMPLES:] else "zero-shot"
+def has_examples(parent: Prompt, fields: Fields) -> bool:
+    """Those that the form does not show are there too."""
+    return bool(fields.examples or parent.examples[EXAMPLES:])
+
+
+def variables_in(library: PromptLibrary, opened: Opened, fields: Fields) -> tuple[Row, ...]:
+    """The variables that texts may hold now."""
+    return all_variables(fields.answering, open_version(library, opened).prompt)
 
 
 def _source(parent: Prompt, customer: str, agent: str) -> str:
@@ -120,9 +128,9 @@ def check_remarks(author: str, note: str) -> None:
 
 
 def shown_fields(prompt: Prompt) -> Fields:
-    """The texts that the form can show, so that examples past its rows count as unchanged."""
+    """What the form can show, so that examples and variables past its rows count as unchanged."""
     fields = Fields.of(prompt)
-    return dataclasses.replace(fields, examples=fields.examples[:EXAMPLES])
+    return dataclasses.replace(fields, examples=fields.examples[:EXAMPLES], answering=fields.answering.shown_rows())
 
 
 def open_version(library: PromptLibrary, opened: Opened) -> PromptVersion:
@@ -141,7 +149,7 @@ def draft_of(library: PromptLibrary, opened: Opened, fields: Fields) -> PromptVe
 
 
 def is_edited(library: PromptLibrary, opened: Opened, fields: Fields) -> bool:
-    """Whether the form holds other texts than the version it was filled from. One that is empty throughout was not filled
+    """Whether the form holds anything else than the version it was filled from. One that is empty throughout was not filled
     yet."""
     return bool(opened) and any(fields.values()) and fields != shown_fields(open_version(library, opened).prompt)
 

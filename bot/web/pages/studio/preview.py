@@ -19,6 +19,7 @@ from bot.types import Message, Passage
 from bot.web.auth import require
 from bot.web.pages.handlers import Update, in_words
 from bot.web.pages.html import notice
+from bot.web.pages.studio.answering import Box
 from bot.web.pages.studio.editor import Editor
 from bot.web.pages.studio.form import Fields, Opened
 from bot.web.pages.studio.texts_html import findings_html, preview_html
@@ -46,7 +47,7 @@ class Preview:
         scenarios = scenario_names(root)
         return get_scenario(root, scenarios[0]).openings[0] if scenarios else "How can I reach you?"
 
-    async def look(self, request: gr.Request, opened: Opened, question: str, *values: str) -> Update:
+    async def look(self, request: gr.Request, opened: Opened, question: str, *values: Box) -> Update:
         """A fault of the texts stands where the messages would."""
         require(request, "lead")
         if not opened:

@@ -22,6 +22,7 @@ from bot.publishing.trial import Outcome
 from bot.web.auth import Person, require
 from bot.web.pages.handlers import QUIET, Update, in_words, open_form, signature, spoken, stop_first
 from bot.web.pages.html import notice
+from bot.web.pages.studio.answering import Box
 from bot.web.pages.studio.editor import Editor
 from bot.web.pages.studio.form import Fields, Opened, is_edited, open_version
 from bot.web.pages.studio.results_html import history_html, labels_html, progress_html, results_html, tally
@@ -116,7 +117,7 @@ class Publishing:
         return {self.undo_button: _undo((label or "").strip(), seen["back"]), self.force: gr.update(visible=False)}
 
     async def publish(
-        self, request: gr.Request, opened: Opened, label: str, why: str, seen: Seen, query: str, *values: str
+        self, request: gr.Request, opened: Opened, label: str, why: str, seen: Seen, query: str, *values: Box
     ) -> AsyncGenerator[Update, None]:
         """The label onto the open version as it is saved; for production, after its cases passed."""
         person = require(request, "lead")

@@ -29,6 +29,7 @@ from bot.web.pages.chat import PACE, stream
 from bot.web.pages.handlers import QUIET, Update, in_words, open_form, spoken, stop_first
 from bot.web.pages.html import notice
 from bot.web.pages.race import race
+from bot.web.pages.studio.answering import Box
 from bot.web.pages.studio.editor import Editor
 from bot.web.pages.studio.form import Fields, Opened, open_version, title
 from bot.web.pages.studio.results_html import side_by_side_html
@@ -98,7 +99,7 @@ class SideBySide:
                 yield from get_scenario(root, scenario).openings
 
     async def ask(
-        self, request: gr.Request, opened: Opened, questions: list[str] | None, against: int | None, *values: str
+        self, request: gr.Request, opened: Opened, questions: list[str] | None, against: int | None, *values: Box
     ) -> AsyncGenerator[Update, None]:
         """All replies as they come. What fails says so in its place."""
         require(request, "lead")

@@ -14,6 +14,7 @@ from bot.skeleton.templates import begin
 from bot.web.auth import require
 from bot.web.pages.handlers import QUIET, Update, in_words, signature, spoken
 from bot.web.pages.html import notice
+from bot.web.pages.studio.answering import Box
 from bot.web.pages.studio.case_runs import CaseRuns
 from bot.web.pages.studio.changes import Changes
 from bot.web.pages.studio.editor import Editor
@@ -141,7 +142,7 @@ class Studio:
 
     @spoken
     async def pick_name(
-        self, request: gr.Request, name: str | None, query: str, opened: Opened, aside: Kept, note: str, *values: str
+        self, request: gr.Request, name: str | None, query: str, opened: Opened, aside: Kept, note: str, *values: Box
     ) -> Update:
         require(request, "lead")
         if not name:
@@ -151,7 +152,7 @@ class Studio:
 
     @spoken
     async def pick_version(
-        self, request: gr.Request, version: int, query: str, opened: Opened, aside: Kept, note: str, *values: str
+        self, request: gr.Request, version: int, query: str, opened: Opened, aside: Kept, note: str, *values: Box
     ) -> Update:
         require(request, "lead")
         shown = await asyncio.to_thread(self._open, opened["name"], version, query)
@@ -171,7 +172,7 @@ class Studio:
         opened: Opened,
         aside: Kept,
         note: str,
-        *values: str,
+        *values: Box,
     ) -> Update:
         """A new prompt, opened; what was typed into the form before is put aside."""
         person = require(request, "lead")
@@ -186,7 +187,7 @@ class Studio:
 
     @spoken
     async def bring_back(
-        self, request: gr.Request, query: str, opened: Opened, aside: Kept, note: str, *values: str
+        self, request: gr.Request, query: str, opened: Opened, aside: Kept, note: str, *values: Box
     ) -> Update:
         require(request, "lead")
         if not aside:
@@ -198,7 +199,7 @@ class Studio:
             **await asyncio.to_thread(self.editor.bring_back, opened, aside, Fields.read(values), note or ""),
         }
 
-    async def save(self, request: gr.Request, query: str, opened: Opened, author: str, note: str, *values: str) -> Update:
+    async def save(self, request: gr.Request, query: str, opened: Opened, author: str, note: str, *values: Box) -> Update:
         """The form as the next version, by who is signed in. Whatever goes wrong, the form stays as it is."""
         person = require(request, "lead")
         fields = Fields.read(values)

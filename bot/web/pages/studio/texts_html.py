@@ -7,12 +7,13 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from bot.prompts.lint import Finding
-from bot.prompts.schema import Prompt, Variable
+from bot.prompts.schema import Prompt
 from bot.prompts.version import PromptVersion
 from bot.types import Message
 from bot.web.pages.html import differences, escape, inline_difference, table
 from bot.web.pages.inspector import messages_html
-from bot.web.pages.studio.form import EXAMPLES, Fields, technique_of
+from bot.web.pages.studio.answering import Answering, Row, all_variables, technique_of
+from bot.web.pages.studio.form import EXAMPLES, Fields, has_examples
 
 FINDINGS = 12
 """Findings that are shown at once."""
@@ -22,9 +23,9 @@ GIVEN = {
 }
 
 
-def variables_html(prompt: Prompt) -> str:
+def variables_html(variables: Sequence[Row]) -> str:
     """The variables that texts may hold, to be put in by a click, with what they stand for."""
-    told = {name: _told(variable) for name, variable in prompt.variables.items()} | GIVEN
+    told = {row.name: row.told() for row in variables if row.name} | GIVEN
     chips = "".join(
         f'<button type="button" class="chip" data-insert="{{{escape(name)}}}" title="{escape(text)}">'
         f"<code>{{{escape(name)}}}</code></button>"
@@ -37,36 +38,23 @@ def variables_html(prompt: Prompt) -> str:
     )
 
 
-def _told(variable: Variable) -> str:
-    if variable.required or variable.default is None:
-        return f"{variable.description}; required"
-    return f"{variable.description}; “{variable.default}” unless another is given"
-
-
 def about_html(found: PromptVersion) -> str:
-    """Who wrote a version, when, why, and what the form does not show of it."""
+    """Who wrote a version, when, why, and how it answers, at a glance."""
     prompt = found.prompt
     rows = [
         ("Technique", escape(prompt.technique)),
         ("Date", f"{prompt.date:%Y-%m-%d}"),
         ("Author", escape(prompt.author)),
         ("Decoding", escape(_decoding(prompt))),
-        *[("Examples shown", escape(_select(prompt)))] * bool(prompt.select),
+        *[("Examples shown", escape(Answering.of(prompt).examples_in_words()))] * bool(prompt.select),
         ("Hash", f"<code>{prompt.hash[:12]}</code>"),
     ]
     return f'<p class="description">{escape(prompt.note)}</p>{table(rows)}'
 
 
 def _decoding(prompt: Prompt) -> str:
-    return _in_words(prompt.decoding.model_dump(exclude_none=True)) or "defaults"
-
-
-def _select(prompt: Prompt) -> str:
-    return _in_words(prompt.select.model_dump(exclude_none=True)) if prompt.select else "all"
-
-
-def _in_words(values: Mapping[str, object]) -> str:
-    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in values.items())
+    values = prompt.decoding.model_dump(exclude_none=True)
+    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in values.items()) or "defaults"
 
 
 def preview_html(messages: Sequence[Message], tokens: int, context: int) -> str:
@@ -102,21 +90,15 @@ def findings_html(findings: Sequence[Finding]) -> str:
 
 def places(prompt: Prompt) -> dict[str, str]:
     """Everything that a version says, by the place where it stands, for a comparison that people read."""
-    return {**Fields.of(prompt).named(), **_settings(prompt)}
+    return {**Fields.of(prompt).named(), "Technique": prompt.technique, **Answering.of(prompt).named()}
 
 
 def draft_places(parent: Prompt, fields: Fields) -> dict[str, str]:
-    """The same of the form's texts over `parent`, also where they are no valid prompt yet."""
+    """The same of what the form holds over `parent`, also where it is no valid prompt yet."""
     rest = tuple((e.customer, e.agent) for e in parent.examples[EXAMPLES:])
-    whole = dataclasses.replace(fields, examples=fields.examples + rest)
-    return {**whole.named(), **_settings(parent), "Technique": technique_of(parent, fields)}
-
-
-def _settings(prompt: Prompt) -> dict[str, str]:
-    variables = {f"Variable {name}": _told(variable) for name, variable in prompt.variables.items()}
-    return {
-        "Technique": prompt.technique, **variables, "Examples shown": _select(prompt), "Decoding": _decoding(prompt)
-    }  # fmt: skip
+    texts = dataclasses.replace(fields, examples=fields.examples + rest).named()
+    answering = dataclasses.replace(fields.answering, variables=all_variables(fields.answering, parent))
+    return {**texts, "Technique": technique_of(answering, has_examples(parent, fields)), **answering.named()}
 
 
 def changes_html(before: Mapping[str, str], after: Mapping[str, str]) -> str:

@@ -1,0 +1,278 @@
+"""How a prompt answers, as the form's boxes hold it: technique, which examples are shown, decoding, and variables.
+
+What was typed stays as it was, also where it is no number yet; `settings` makes of it what a prompt holds, or tells in words
+what is wrong. Labels, help and rules are in `answering.yaml`. Knows nothing of components.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from bot.errors import PromptError
+from bot.files import read_yaml
+from bot.limits import MAX_STOPS
+from bot.prompts.schema import Decoding, Prompt, Select, Variable
+from bot.types import Sampling
+
+VARIABLES = 10
+"""Variables that the form shows; a version with more keeps the rest as they are."""
+STRAIGHT, ALL = "straight", "all"
+SELECT = {"count": int, "tokens": int}
+DECODING = {"temperature": float, "top_p": float, "max_tokens": int, "no_repeat_ngram_size": int}
+FIGURES: dict[str, type[int] | type[float]] = {**SELECT, **DECODING}
+Box = str | bool | None
+"""What a box of the form holds."""
+_ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
+_ESCAPED = {escape: plain for plain, escape in _ESCAPES.items()}
+
+
+@cache
+def words() -> dict[str, Any]:
+    """Labels, help and rules."""
+    return read_yaml(Path(__file__).with_name("answering.yaml"))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A variable, as its boxes hold it."""
+
+    name: str
+    description: str = ""
+    default: str = ""
+    required: bool = False
+
+    @classmethod
+    def of(cls, name: str, variable: Variable) -> Row:
+        return cls(name, variable.description, variable.default or "", variable.required or variable.default is None)
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.name or self.description.strip() or self.default)
+
+    def told(self) -> str:
+        """What it stands for, and what is filled in."""
+        if self.required:
+            return f"{self.description}; required" + (f", such as “{self.default}”" if self.default else "")
+        return f"{self.description}; {f'“{self.default}”' if self.default else 'nothing'} unless another is given"
+
+    def variable(self) -> dict[str, Any]:
+        default = None if self.required and not self.default else self.default
+        return {"description": self.description, "default": default, "required": self.required}
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """`technique` is STRAIGHT for zero-shot and few-shot, which the examples tell apart; `shown` is ALL or a `Select`'s
+    `by`. A figure that is empty is not set. `stop` has one text a line."""
+
+    technique: str = ""
+    shown: str = ""
+    count: str = ""
+    tokens: str = ""
+    temperature: str = ""
+    top_p: str = ""
+    max_tokens: str = ""
+    no_repeat_ngram_size: str = ""
+    stop: str = ""
+    variables: tuple[Row, ...] = field(default=())
+
+    @classmethod
+    def of(cls, prompt: Prompt) -> Answering:
+        select, figures = prompt.select, {}
+        for key in FIGURES:
+            value = getattr(select if key in SELECT else prompt.decoding, key, None)
+            figures[key] = "" if value is None else str(value)
+        return cls(
+            technique=STRAIGHT if prompt.technique in ("zero-shot", "few-shot") else prompt.technique,
+            shown=select.by if select else ALL,
+            **figures,
+            stop="\n".join(_escaped(text) for text in prompt.decoding.stop or () if text),
+            variables=tuple(Row.of(name, variable) for name, variable in prompt.variables.items()),
+        )
+
+    @classmethod
+    def read(cls, values: Sequence[Box]) -> Answering:
+        """From the form's boxes: a text for each of TEXTS, then the variables' names, what they stand for, their values, and
+        whether they are required."""
+        texts = dict(zip(TEXTS, (str(value or "") for value in values), strict=False))
+        figures = {key: _canonical(texts[key], kind) for key, kind in FIGURES.items()}
+        if texts["shown"] == ALL:
+            figures |= dict.fromkeys(SELECT, "")
+        stop = "\n".join(line for line in texts["stop"].split("\n") if line)
+        columns = [values[start : start + VARIABLES] for start in range(len(TEXTS), len(values), VARIABLES)]
+        rows = [
+            Row(str(name or "").strip().strip("{}"), str(description or ""), str(default or ""), bool(required))
+            for name, description, default, required in zip(*columns, strict=True)
+        ]
+        return cls(**{**texts, **figures, "stop": stop}, variables=tuple(row for row in rows if not row.is_empty))
+
+    def values(self) -> list[str | bool]:
+        """For the form's boxes, in the order of `read`."""
+        rows = [*self.shown_rows().variables, *[Row("")] * (VARIABLES - len(self.variables))]
+        return [
+            *(getattr(self, key) for key in TEXTS), *(row.name for row in rows), *(row.description for row in rows),
+            *(row.default for row in rows), *(row.required for row in rows),
+        ]  # fmt: skip
+
+    def shown_rows(self) -> Answering:
+        """With as many variables as the form shows."""
+        return dataclasses.replace(self, variables=self.variables[:VARIABLES])
+
+    def named(self) -> dict[str, str]:
+        """Everything but the technique by its label, for a comparison that people read."""
+        rows = {f"Variable {row.name or number}": row.told() for number, row in enumerate(self.variables, 1)}
+        figures = {key: getattr(self, key) or f"not set: {getattr(Sampling(), key)}" for key in DECODING}
+        labels = {key: words()["figures"][key]["label"] for key in DECODING}
+        return {
+            **rows,
+            words()["shown"]["label"]: self.examples_in_words(),
+            **{labels[key]: figures[key] for key in DECODING},
+            words()["stop"]["label"]: self.stop,
+        }
+
+    def examples_in_words(self) -> str:
+        most = [f"at most {self.count}"] * bool(self.count) + [f"at most {self.tokens} tokens"] * bool(self.tokens)
+        return ", ".join([words()["shown"]["choices"].get(self.shown, self.shown), *most]).lower()
+
+
+TEXTS = tuple(field.name for field in dataclasses.fields(Answering) if field.name != "variables")
+BOXES = len(TEXTS) + 4 * VARIABLES
+
+
+def technique_of(answering: Answering, has_examples: bool) -> str:
+    """An example makes a zero-shot prompt a few-shot one, and the last one taken away the reverse."""
+    if answering.technique == STRAIGHT:
+        return "few-shot" if has_examples else "zero-shot"
+    return answering.technique
+
+
+def all_variables(answering: Answering, parent: Prompt) -> tuple[Row, ...]:
+    """Those of the form, and those of `parent` that the form does not show."""
+    return answering.variables + Answering.of(parent).variables[VARIABLES:]
+
+
+def settings(answering: Answering, parent: Prompt, has_examples: bool) -> dict[str, Any]:
+    """The technique, select, variables and decoding of a prompt. What was not touched is `parent`'s to the letter. Raises
+    PromptError that names every fault."""
+    before, found = Answering.of(parent), list(_row_faults(answering, parent))
+    # A page that is being filled has its texts before its choices.
+    chosen = {key: getattr(answering, key) or getattr(before, key) for key in ("technique", "shown")}
+    answering = dataclasses.replace(answering, **chosen)
+    figures, wrong = _figures(answering)
+    found += wrong
+    select = None
+    if answering.shown != ALL:
+        found += _select_faults(answering, has_examples)
+        select = {"by": answering.shown, **{key: figures[key] for key in SELECT}}
+    stop = parent.decoding.stop
+    if answering.stop != before.stop:
+        stop = [_unescaped(line) for line in answering.stop.split("\n") if line] or None
+        if len(stop or ()) > MAX_STOPS:
+            found.append(f"{words()['stop']['label']}: there are {len(stop or ())}; {MAX_STOPS} are the most")
+    if found:
+        raise PromptError(f"{'; '.join(found)}.", "Correct it in the form.")
+    kept = dict(zip(before.variables, parent.variables.values(), strict=True))
+    rows = all_variables(answering, parent)
+    return {
+        "technique": technique_of(answering, has_examples),
+        "select": select,
+        "variables": {row.name: kept[row].model_dump() if row in kept else row.variable() for row in rows},
+        "decoding": {**{key: figures[key] for key in DECODING}, "stop": stop},
+    }
+
+
+def _figures(answering: Answering) -> tuple[dict[str, Any], list[str]]:
+    """The figures by their key, None for what is not set, and what is wrong with them."""
+    figures: dict[str, Any] = dict.fromkeys(FIGURES)
+    found = []
+    for key in FIGURES:
+        if not (typed := getattr(answering, key)):
+            continue
+        model: type[BaseModel] = Select if key in SELECT else Decoding
+        try:
+            figures[key] = FIGURES[key](typed)
+            model.model_validate({key: figures[key]})
+        except ValueError:
+            told = words()["figures"][key]
+            found.append(f"{told['label']} is “{typed}”; it is {told['rule']}, or empty")
+    return figures, found
+
+
+def _select_faults(answering: Answering, has_examples: bool) -> Iterator[str]:
+    label, every = words()["shown"]["label"], words()["shown"]["choices"][ALL]
+    if not has_examples:
+        yield f"{label}: there is no example to choose from; write one, or choose “{every}”"
+    elif not answering.count and not answering.tokens:
+        yield f"{label}: say how many at most, or how many tokens, or choose “{every}”"
+
+
+def _row_faults(answering: Answering, parent: Prompt) -> Iterator[str]:
+    seen: set[str] = set()
+    for number, row in enumerate(all_variables(answering, parent), 1):
+        if not row.name:
+            yield f"Variable {number} has no name"
+        elif not row.description.strip():
+            yield f"Variable {row.name}: what it stands for is not said"
+        if row.name and row.name in seen:
+            yield f"Two variables are called {row.name}"
+        seen.add(row.name)
+
+
+GROUPS = (("technique",), ("shown", *SELECT), *((key,) for key in DECODING), ("stop",))
+"""What is taken from another's version together."""
+
+
+def merged(mine: Answering, base: Answering, theirs: Answering) -> Answering:
+    """`mine`, and `theirs` for what I left as `base` had it. A variable counts as a whole, by its name."""
+    taken = {
+        key: getattr(theirs, key)
+        for group in GROUPS
+        if all(getattr(mine, key) == getattr(base, key) for key in group)
+        for key in group
+    }
+    rows = _merged_rows(mine.variables, base.variables, theirs.variables)
+    return dataclasses.replace(mine, **taken, variables=rows if len(rows) <= VARIABLES else mine.variables)
+
+
+def _merged_rows(mine: Sequence[Row], base: Sequence[Row], theirs: Sequence[Row]) -> tuple[Row, ...]:
+    before, now = _by_name(base), _by_name(mine)
+    touched = {name for name in {*before, *now} if before.get(name) != now.get(name)}
+    own = [row for row in mine if row.name in touched or not row.name]
+    rows: list[Row] = []
+    for row in theirs:
+        if row.name not in touched:
+            rows.append(row)
+            continue
+        # Where there is none I took it out.
+        for mended in [other for other in own if other.name == row.name][:1]:
+            rows.append(mended)
+            own.remove(mended)
+    return (*rows, *own)
+
+
+def _by_name(rows: Sequence[Row]) -> Mapping[str, Row]:
+    return {row.name: row for row in rows}
+
+
+def _canonical(text: str, kind: type[int] | type[float]) -> str:
+    """A number as a saved version shows it; anything else as it was typed."""
+    try:
+        return str(kind(text))
+    except ValueError:
+        return text.strip()
+
+
+def _escaped(text: str) -> str:
+    return "".join(_ESCAPES.get(letter, letter) for letter in text)
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\[\\nr]", lambda match: _ESCAPED[match[0]], text)
