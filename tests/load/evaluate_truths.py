@@ -41,15 +41,16 @@ from bot.settings import load
 from bot.training.recipe import read_recipe
 from bot.training.split import split
 from bot.training.train import train
-from bot.training.transcripts import read_transcripts
-from bot.types import AgentSpec
+from bot.training.transcripts import Conversation, read_transcripts
+from bot.types import AgentSpec, Message
 from tests.conftest import ROOT
 from tests.load.keeping import circumstances, keep
 
 RESEEDS, LEAST = 20, 19
-HELD_OUT = 0.5
+JUDGING = 0.5
+"""Share of the conversations."""
 DRAWN = 2 / 3
-OVERRIDES = (f"held_out={HELD_OUT}", "knowledge=")
+OVERRIDES = ("knowledge=",)
 """An adapter is compared under what it was trained with, and no arm here has passages."""
 ARTICLES = ("what-you-can-return", "sending-an-order-back", "return-costs", "refunds")
 LETTERS = 420
@@ -64,15 +65,24 @@ def workspace(folder: Path) -> Path:
     for part in ("adapters", "prompts", "knowledge"):
         shutil.copytree(ROOT / part, root / part)
     shutil.copytree(root / "adapters" / "returns", root / "adapters" / "shuffled")
+    training = _parts(root)[0]
+    replies = [m.content for one in training for m in one.messages if m.role == "assistant"]
+    random.Random(1).shuffle(replies)
     for name in ("returns", "shuffled"):
-        shutil.rmtree(root / "adapters" / name / "v1")
-    for path in (root / "adapters" / "shuffled" / "transcripts").glob("*.jsonl"):
-        chats = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        replies = [m["content"] for chat in chats for m in chat["messages"] if m["role"] == "assistant"]
-        random.Random(1).shuffle(replies)
-        for chat in chats:
-            chat["messages"] = [m | {"content": replies.pop()} if m["role"] == "assistant" else m for m in chat["messages"]]
-        path.write_text("".join(json.dumps(chat) + "\n" for chat in chats), encoding="utf-8")
+        folder = root / "adapters" / name
+        shutil.rmtree(folder / "v1")
+        shutil.rmtree(folder / "transcripts")
+        (folder / "transcripts").mkdir()
+        # Under other ids: all that would be held out by these is judging already.
+        rows = [
+            {
+                "id": f"training {one.id}",
+                "messages": [{"role": m.role, "content": _said(m, replies, name)} for m in one.messages],
+            }
+            for one in training
+        ]
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (folder / "transcripts" / "training.jsonl").write_text(text, encoding="utf-8")
     prompt = yaml.safe_load((root / "prompts" / "support" / "v2.yaml").read_text(encoding="utf-8"))
     articles = [(root / "knowledge" / "larkmoor" / f"{name}.md").read_text(encoding="utf-8") for name in ARTICLES]
     told = "\n".join(" ".join(text.split("---", 2)[-1].split())[:LETTERS] for text in articles)
@@ -89,13 +99,24 @@ def workspace(folder: Path) -> Path:
     return root
 
 
-def held_out(root: Path) -> list[Item]:
+def _parts(root: Path) -> tuple[list[Conversation], list[Conversation]]:
+    """The demo's returns: what both adapters are trained on, and what judges them. No adapter ever meets the latter: one that
+    had read its replies, if only in other conversations, would find them likely."""
     recipe = read_recipe(root / "adapters" / "returns" / "recipe.yaml")
     folder = root / "adapters" / "returns" / recipe.data
     found = read_transcripts(folder, recipe.scrub, recipe.nearly_the_same).conversations
+    training, judging = split(found, JUDGING)
+    return list(training), list(judging)
+
+
+def _said(message: Message, replies: list[str], name: str) -> str:
+    return replies.pop() if name == "shuffled" and message.role == "assistant" else message.content
+
+
+def items_of(conversations: Sequence[Conversation]) -> list[Item]:
     return [
         Item(f"{one.id}/{number}", one.id, tuple(one.messages[:number]), message.content)
-        for one in split(found, HELD_OUT)[1]
+        for one in conversations
         for number, message in enumerate(one.messages)
         if message.role == "assistant"
     ]
@@ -121,10 +142,9 @@ def verdicts(measured: Sequence[Measured], items: Sequence[Item], arm: str, othe
     return found
 
 
-async def measure(root: Path) -> list[Row]:
+async def measure(root: Path, items: Sequence[Item]) -> list[Row]:
     desk = Desk(exact(load(workspace=root)))
     try:
-        items = held_out(root)
         arms = [
             Arm("true", "prompt+adapter", AgentSpec("returns@1", "support@2")),
             Arm("shuffled", "prompt+adapter", AgentSpec("shuffled@1", "support@2")),
@@ -178,11 +198,12 @@ def main() -> None:
     out = parser.parse_args().out
     measured = circumstances("python -m tests.load.evaluate_truths")
     with tempfile.TemporaryDirectory() as work:
+        items = items_of(_parts(ROOT)[1])
         root = workspace(Path(work))
         for name in ("returns", "shuffled"):
             with mock.patch("bot.training.train.refuse_failed"):
                 train(root / "adapters" / name / "recipe.yaml", Desk(load(workspace=root)), OVERRIDES, Quiet())
-        rows = asyncio.run(measure(root))
+        rows = asyncio.run(measure(root, items))
     keep(out, rows, measured)
 
 
