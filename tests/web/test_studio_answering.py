@@ -196,7 +196,24 @@ async def test_another_who_saved_meanwhile_loses_nothing_of_how_it_answers(studi
 
 async def test_a_variable_can_be_put_into_texts_as_soon_as_it_is_named(studio: Studio, desk: Desk) -> None:
     values = fields(desk, variables=(Row("shop", "The shop", "x"),))
-    assert 'data-insert="{shop}"' in await studio.editor.chips(ADA, opened(), *values)
+    looked = await studio.look(ADA, opened(), "", 1, DRAFT, *values)
+    assert 'data-insert="{shop}"' in looked[studio.editor.variables]
+    assert "Variable shop" in looked[studio.changes.changes]
+
+
+def test_no_box_has_two_listeners_that_wait_for_the_end(studio: Studio) -> None:
+    """Gradio would let them start each other without end."""
+    page: Any = studio.editor.role
+    while page.parent:
+        page = page.parent
+    waiting = [set(fn.targets) for fn in page.fns.values() if fn.trigger_mode == "always_last"]
+    assert any((studio.editor.role._id, "change") in targets for targets in waiting)
+    for number, targets in enumerate(waiting):
+        assert not any(targets & others for others in waiting[number + 1 :])
+
+
+async def test_the_limits_show_with_a_choice_of_examples_and_variables_one_by_one(studio: Studio, desk: Desk) -> None:
+    values = fields(desk, variables=(Row("shop", "The shop", "x"),))
     boxes = studio.editor.answering
     assert [(await boxes.limit(ADA, shown))["visible"] for shown in ("order", ALL)] == [True, False]
     rows = await boxes.add(ADA, *Fields.read(values).answering.values())

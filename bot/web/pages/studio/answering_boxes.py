@@ -28,7 +28,7 @@ class AnsweringBoxes:
                 "", label=words()["stop"]["label"], info=words()["stop"]["help"], lines=1, max_lines=8, elem_id="stop-words"
             )
         self.more.click(self.add, self.fields, self.rows, **QUIET)
-        self.shown.change(self.limit, [self.shown], [self.most], **QUIET)
+        self.shown.input(self.limit, [self.shown], [self.most], trigger_mode="always_last", **QUIET)
 
     def _variables(self) -> None:
         self.rows: list[gr.Column] = []

@@ -72,9 +72,6 @@ class Editor:
             self.save_button = gr.Button(SAVE, variant="primary", elem_id="save")
             self.back_button = gr.Button("Bring my edits back", visible=False, elem_id="bring-back")
         self.more.click(self.add, self.fields, self.pairs, **QUIET)
-        named = [box.change for box in self.answering.variables]
-        given = [self.opened, *self.fields]
-        gr.on(named, self.chips, given, [self.variables], trigger_mode="always_last", **QUIET)
 
     def _examples(self) -> None:
         self.customers: list[gr.Textbox] = []
@@ -160,13 +157,11 @@ class Editor:
         label = f"Bring my edits of {last['name']}@{last['version']} back"
         return {self.aside: list(aside), self.back_button: gr.update(value=label, visible=True)}
 
-    @spoken
-    async def chips(self, request: gr.Request, opened: Opened, *values: Box) -> Any:
+    async def chips(self, opened: Opened, fields: Fields) -> Any:
         """The variables as they are named now, to be put into texts."""
-        require(request, "lead")
         if not opened:
             return gr.skip()
-        return variables_html(await asyncio.to_thread(variables_in, self.desk.prompts, opened, Fields.read(values)))
+        return variables_html(await asyncio.to_thread(variables_in, self.desk.prompts, opened, fields))
 
     @spoken
     async def add(self, request: gr.Request, *values: Box) -> list[Any]:

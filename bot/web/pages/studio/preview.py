@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Any
 
 import gradio as gr
 
@@ -36,10 +35,6 @@ class Preview:
         self.question = gr.Textbox(label="Sample question", lines=1, max_lines=3, elem_id="sample")
         self.findings = gr.HTML("", padding=False, elem_classes="slot", elem_id="findings")
         self.preview = gr.HTML("", padding=False, elem_id="preview")
-
-    @property
-    def inputs(self) -> list[Any]:
-        return [self.editor.opened, self.question, *self.editor.fields]
 
     def sample(self) -> str:
         """A question to begin with."""

@@ -67,24 +67,32 @@ class Studio:
             self.look_after(run)
         notes = [editor.saved_note, editor.note]
         saving.then(editor.clear_note, notes, notes, **QUIET)
-        # Not `input`: what is deleted or pasted changes a box too.
-        typed = [field.change for field in editor.fields]
-        gr.on([*typed, self.preview.question.change], trigger_mode="always_last", **self._previewing)
-        gr.on(typed, trigger_mode="always_last", **self._comparing)
+        # Not `input`: what is deleted or pasted changes a box too. One listener, for Gradio lets two that wait for the same
+        # box start each other again and again.
+        typed = [box.change for box in (*editor.fields, self.preview.question)]
+        gr.on(typed, trigger_mode="always_last", **self._looking)
 
     @property
-    def _previewing(self) -> dict[str, Any]:
-        shown = [self.preview.preview, self.preview.findings]
-        return {"fn": self.preview.look, "inputs": self.preview.inputs, "outputs": shown, **QUIET}
-
-    @property
-    def _comparing(self) -> dict[str, Any]:
-        return {"fn": self.changes.look, "inputs": self.changes.inputs, "outputs": [self.changes.changes], **QUIET}
+    def _looking(self) -> dict[str, Any]:
+        given = [self.editor.opened, self.preview.question, self.changes.before, self.changes.after, *self.editor.fields]
+        shown = [self.preview.preview, self.preview.findings, self.changes.changes, self.editor.variables]
+        return {"fn": self.look, "inputs": given, "outputs": shown, **QUIET}
 
     def look_after(self, run: Any) -> None:
         """Bring what is shown of the form up to date once `run` has filled it."""
-        run.then(**self._previewing)
-        run.then(**self._comparing)
+        run.then(**self._looking)
+
+    @spoken
+    async def look(
+        self, request: gr.Request, opened: Opened, question: str, before: int | None, after: int | None, *values: Box
+    ) -> Update:
+        """The form as messages and as changes, with its variables at hand."""
+        require(request, "lead")
+        return {
+            **await self.preview.look(request, opened, question, *values),
+            self.changes.changes: await self.changes.look(request, opened, before, after, *values),
+            self.editor.variables: await self.editor.chips(opened, Fields.read(values)),
+        }
 
     @property
     def filled(self) -> list[Any]:
