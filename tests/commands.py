@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["bot.cli", "bot.desk", "bot.journal.journal"])
+_FORKS.set_forkserver_preload(["bot.cli", "bot.desk", "bot.journal.journal", "bot.publishing.trial"])
 _LONGEST = 120.0
 """Seconds."""
 
