@@ -60,7 +60,7 @@ async def gather(options: Options, rooms: Rooms, progress: Progress) -> Gathered
     prompts = [rooms.prompts.get(ref) for ref in sorted({arm.spec.prompt for arm in arms} - {""})]
     refuse_seen(held_out, trained, prompts)
     notes += transcripts.remarks() if options.data else ()
-    items = await _items(_limited(held_out, options.limit), parts.knowledge if _asks(arms) else "", rooms, progress)
+    items = await items_of(_limited(held_out, options.limit), parts.knowledge if _asks(arms) else "", rooms, progress)
     conversations = len({item.conversation for item in items})
     if conversations < FEWEST:
         notes.append(
@@ -125,7 +125,7 @@ def _turns(conversation: Conversation) -> list[int]:
     return [number for number, message in enumerate(conversation.messages) if message.role == "assistant"]
 
 
-async def _items(
+async def items_of(
     conversations: Sequence[Conversation], collection: str, rooms: Rooms, progress: Progress
 ) -> tuple[Item, ...]:
     """Passages come from an index in memory, so a running server keeps its own."""

@@ -4,8 +4,8 @@ sampling seeds must come out as worse, worse and a tie, each in 19 of 20 reseeds
     python -m tests.load.evaluate_truths --out tests/load/results/evaluate.json
 
 A reseed is another draw of two thirds of the held-out conversations, another sampling seed and another seed of the bootstrap. Two
-adapters are trained first, of half the transcripts, under the prompt that they are compared with; training's gates refuse the
-shuffled one, so here they are not asked.
+adapters are trained first, of half the transcripts, and compared under the prompt and with the passages that they were trained
+with; training's gates refuse the shuffled one, so here they are not asked.
 The base alone copies so little of a role that its replies hold few facts, right or wrong;
 what a wrong figure does is seen in what the agents' own replies cost. Other rows of the file are kept.
 """
@@ -31,6 +31,7 @@ from bot.desk import Desk
 from bot.evaluation.arms import Arm
 from bot.evaluation.asking import Asked, ask
 from bot.evaluation.choice import between
+from bot.evaluation.gathering import items_of
 from bot.evaluation.items import Item
 from bot.evaluation.measured import FACTS_RIGHT, FACTS_WRONG, REFERENCE_COST, SIMILARITY, Measured
 from bot.evaluation.measures.measure_all import measure_all
@@ -50,8 +51,7 @@ RESEEDS, LEAST = 20, 19
 JUDGING = 0.5
 """Share of the conversations."""
 DRAWN = 2 / 3
-OVERRIDES = ("knowledge=",)
-"""An adapter is compared under what it was trained with, and no arm here has passages."""
+KNOWLEDGE = "larkmoor"
 ARTICLES = ("what-you-can-return", "sending-an-order-back", "return-costs", "refunds")
 LETTERS = 420
 """Of each article, so that the role fits with the conversation."""
@@ -113,15 +113,6 @@ def _said(message: Message, replies: list[str], name: str) -> str:
     return replies.pop() if name == "shuffled" and message.role == "assistant" else message.content
 
 
-def items_of(conversations: Sequence[Conversation]) -> list[Item]:
-    return [
-        Item(f"{one.id}/{number}", one.id, tuple(one.messages[:number]), message.content)
-        for one in conversations
-        for number, message in enumerate(one.messages)
-        if message.role == "assistant"
-    ]
-
-
 def verdicts(measured: Sequence[Measured], items: Sequence[Item], arm: str, other: str, reseed: int) -> dict[str, str]:
     """By measure, what the drawn conversations say of `arm` against `other`."""
     names = sorted({item.conversation for item in items})
@@ -142,12 +133,13 @@ def verdicts(measured: Sequence[Measured], items: Sequence[Item], arm: str, othe
     return found
 
 
-async def measure(root: Path, items: Sequence[Item]) -> list[Row]:
+async def measure(root: Path, judging: Sequence[Conversation]) -> list[Row]:
     desk = Desk(exact(load(workspace=root)))
     try:
+        items = await items_of(judging, KNOWLEDGE, desk, Quiet())
         arms = [
-            Arm("true", "prompt+adapter", AgentSpec("returns@1", "support@2")),
-            Arm("shuffled", "prompt+adapter", AgentSpec("shuffled@1", "support@2")),
+            Arm("true", "prompt+adapter", AgentSpec("returns@1", "support@2", KNOWLEDGE)),
+            Arm("shuffled", "prompt+adapter", AgentSpec("shuffled@1", "support@2", KNOWLEDGE)),
             Arm("truthful", "zero-shot", AgentSpec("", "truthful@1")),
             Arm("mistaken", "zero-shot", AgentSpec("", "mistaken@1")),
         ]
@@ -198,12 +190,12 @@ def main() -> None:
     out = parser.parse_args().out
     measured = circumstances("python -m tests.load.evaluate_truths")
     with tempfile.TemporaryDirectory() as work:
-        items = items_of(_parts(ROOT)[1])
+        judging = _parts(ROOT)[1]
         root = workspace(Path(work))
         for name in ("returns", "shuffled"):
             with mock.patch("bot.training.train.refuse_failed"):
-                train(root / "adapters" / name / "recipe.yaml", Desk(load(workspace=root)), OVERRIDES, Quiet())
-        rows = asyncio.run(measure(root, items))
+                train(root / "adapters" / name / "recipe.yaml", Desk(load(workspace=root)), (), Quiet())
+        rows = asyncio.run(measure(root, judging))
     keep(out, rows, measured)
 
 
