@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import statistics
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -24,6 +23,7 @@ from bot.bench import http, latency, throughput
 from bot.bench.arms import Ours, Peft, Server
 from bot.bench.chats import TOKENS, Chats
 from bot.bench.exact import exactness
+from bot.bench.machine import machine
 from bot.bench.plot import draw
 from bot.bench.rows import Row
 from bot.bench.shape import DEVICE, SMOL_135M, make_adapters, make_base
@@ -90,7 +90,7 @@ def _head(plan: Plan) -> dict[str, Any]:
     return {
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join(["bot", *sys.argv[1:]]),
-        "machine": f"{os.cpu_count()} cores, {platform.machine()}, {_processor()}",
+        "machine": machine(),
         "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
         "dtype": plan.dtype, "device": DEVICE, "threads": plan.threads, "rounds": plan.rounds, "seed": plan.seed,
         "peers": {"vllm": plan.vllm, "llama": plan.llama},
@@ -131,11 +131,6 @@ async def _stage(plan: Plan, base: Base, say: Callable[[str], None]) -> AsyncIte
         for server in servers.values():
             if server:
                 await server.close()
-
-
-def _processor() -> str:
-    names = [row.partition(":")[2].strip() for row in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in row]
-    return names[0] if names else platform.processor()
 
 
 def line(row: Row) -> str:

@@ -18,7 +18,7 @@ def table(report: dict[str, Any]) -> str:
         lines.append(f"| {row['id']} | {row['measure']} | {value} | {row['target'] or ''} | {mark} |")
     versions = ", ".join(f"{name} {number}" for name, number in report["versions"].items())
     dtype = f"{report['dtype']} throughout; " if "dtype" in report else ""
-    told = f"{report['made'][:10]}, {report['machine']}; {dtype}{versions}; `{report['command']}`."
+    told = f"{report['made'].partition('T')[0]}, {report['machine']}; {dtype}{versions}; `{report['command']}`."
     return "\n".join([*lines, "", told])
 
 

@@ -18,6 +18,11 @@ from bot.refs import BadName, parse_ref
 _METHODS = {"lora", "soft-prompt", "classifier"}
 _LEARNING_RATE = {"lora": 1e-3, "soft-prompt": 0.5, "classifier on base": 1e-3, "classifier on encoder": 2e-4}
 _ONLY_FOR = {
+    "nearly_the_same": {"lora", "soft-prompt"},
+    "augment": {"lora", "soft-prompt"},
+    "evaluations": {"lora", "soft-prompt"},
+    "reseeds": {"lora", "soft-prompt"},
+    "canaries": {"lora", "soft-prompt"},
     "prompt": {"lora", "soft-prompt"},
     "knowledge": {"lora", "soft-prompt"},
     "targets": {"lora", "classifier on base"},

@@ -25,13 +25,10 @@ from bot.evaluation.results import Report
 from bot.evaluation.rooms import exact
 from bot.runs.progress import progress_on_stderr
 from bot.settings import load
-from bot.training.prepared import plan
-from bot.training.split import split
 from bot.training.train import train
-from bot.training.transcripts import read_transcripts
 from tests.load.keeping import circumstances, keep
 from tests.load.train import conversations
-from tests.load.train_common import ROLE, Bench
+from tests.load.train_common import ROLE, Bench, examples
 
 CHATS, TURNS, EXAMPLES = 1000, 200, 3
 ARMS = ("base", "zero-shot", "few-shot", "chain-of-thought", "adapter", "prompt+adapter", "soft-prompt")
@@ -45,17 +42,9 @@ SCENARIO = {
 def prompts(recipe: Path, desk: Desk) -> None:
     """The few-shot and the chain-of-thought prompt beside the zero-shot one; examples are whole first exchanges."""
     root = recipe.parents[2] / "prompts"
-    planned = plan(recipe, desk, []).recipe
-    found = read_transcripts(recipe.parent / planned.data, planned.scrub, planned.nearly_the_same).conversations
-    shown = [
-        c.messages[:2]
-        for c in split(found, planned.held_out)[0]
-        if [m.role for m in c.messages[:2]] == ["user", "assistant"]
-    ]
-    examples = [{"customer": q.content, "agent": a.content, "source": "training chats"} for q, a in shown[:EXAMPLES]]
     common = {"role": ROLE, "author": "Switchboard", "note": "For measuring.", "date": "2026-11-27"}
     for name, changes in {
-        "examples": {"technique": "few-shot", "examples": examples},
+        "examples": {"technique": "few-shot", "examples": examples(recipe, desk, EXAMPLES)},
         "steps": {"technique": "chain-of-thought", "role": ROLE + STEPS},
     }.items():
         (root / name).mkdir()

@@ -14,8 +14,10 @@ def filled(readme: str) -> str:
     """With the tables of speed and training."""
     results = ROOT / "tests" / "load" / "results"
     readme = put(readme, "bench", table(read_json(results / "serve.json")))
-    trained = read_json(results / "train.json") | {"command": "make bench-train DATA=FOLDER"}
-    return put(readme, "train", table(trained))
+    trained = read_json(results / "train.json")
+    days = sorted({row["measured"]["made"].partition("T")[0] for row in trained["rows"]})
+    parts = {"made": " and ".join(days), "command": "make bench-train DATA=FOLDER, part by part"}
+    return put(readme, "train", table(trained | parts))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""Training's figures, D1 to D7 without D5: speed beside TRL, resuming, corrupt adapters, what a LoRA gains, what the gates
-refuse, personal data.
+"""Training's figures, D1 to D8 without D5: speed beside TRL, resuming, corrupt adapters, what a LoRA gains, what the gates
+refuse, personal data, the demo's own training.
 
     python -m tests.load.train --data D --out tests/load/results/train.json [--only D1 D2 …]
 
@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bot.bench.rows import Row
-from tests.load import train_faults, train_gain, train_gates, train_speed
+from tests.load import train_demo, train_faults, train_gain, train_gates, train_speed
 from tests.load.keeping import circumstances, keep
 from tests.load.train_common import Bench
 
@@ -30,6 +30,7 @@ PARTS: dict[str, Callable[[Bench], Sequence[Row]]] = {
     "D4": train_gain.measure,
     "D6": train_gates.measure,
     "D7": train_faults.personal_data,
+    "D8": train_demo.measure,
 }
 
 

@@ -13,6 +13,8 @@ from bot.runs.progress import Quiet
 from bot.settings import load
 from bot.skeleton import SOURCE
 from bot.training.prepared import Prepared, plan, prepare
+from bot.training.split import split
+from bot.training.transcripts import read_transcripts
 
 TARGETS = "[q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj]"
 ROLE = (
@@ -48,6 +50,15 @@ class Bench:
         recipe = transcripts.parent / "recipe.yaml"
         recipe.write_text("".join(f"{key}: {value}\n" for key, value in given.items()))
         return recipe
+
+
+def examples(recipe: Path, desk: Desk, count: int) -> list[dict[str, str]]:
+    """For a few-shot prompt: whole first exchanges of the conversations that the recipe trains on."""
+    planned = plan(recipe, desk, []).recipe
+    found = read_transcripts(recipe.parent / planned.data, planned.scrub, planned.nearly_the_same).conversations
+    firsts = [one.messages[:2] for one in split(found, planned.held_out)[0]]
+    shown = [pair for pair in firsts if [message.role for message in pair] == ["user", "assistant"]][:count]
+    return [{"customer": asked.content, "agent": said.content, "source": "training chats"} for asked, said in shown]
 
 
 def desk_of(recipe: Path, base: str = str(STARTER)) -> Desk:
