@@ -40,7 +40,7 @@ bench: $(VENV)/.ready-dev
 	SCHEDULES=125 $(BIN)/pytest tests/engine/test_batch.py
 	$(BIN)/bot bench serve --out tests/load/results/serve.json $(ARGS)
 	$(BIN)/python -m tests.load.readme
-	$(if $(DATA),$(MAKE) bench-train DATA=$(DATA))
+	$(if $(DATA),$(MAKE) bench-train DATA=$(DATA) ARGS=)
 
 # What the demo's two main set-ups say to sixteen held-out turns, against a report that was good. After a change that is
 # meant to change replies: make gate GATE="--out FOLDER", and its report.json is the new one.

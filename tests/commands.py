@@ -26,6 +26,7 @@ def bot(*words: str, workspace: Path | None = None, stdin: bytes = b"") -> subpr
         process = _FORKS.Process(target=_run, args=([*words, *where], files, dict(os.environ), Path.cwd()))
         process.start()
         process.join(_LONGEST)
+        process.kill()
         assert process.exitcode is not None, f"bot {' '.join(words)} takes longer than {_LONGEST:.0f} s"
         return subprocess.CompletedProcess(words, process.exitcode, files[1].read_bytes(), files[2].read_bytes())
 

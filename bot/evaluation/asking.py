@@ -102,10 +102,11 @@ class _Counter:
             self.add(self.each - self.done)
 
 
-def own_seed(item: str, seed: int) -> int:
+def own_seed(item: Item, seed: int) -> int:
     """An item's own, the same for all arms. Under one for all, every reply would be made with the same draws: chance would
-    do to all conversations what it does to one, where intervals take each one's chances to be its own."""
-    return int(content_hash(item, str(seed))[:15], 16)
+    do to all conversations what it does to one, where intervals take each one's chances to be its own. A question put
+    otherwise keeps its turn's, so that nothing but the words differs."""
+    return int(content_hash(item.origin or item.id, str(seed))[:15], 16)
 
 
 @dataclass
@@ -142,14 +143,14 @@ class _Asking:
         sent = await self._sent(mix, prompt, sampling.max_tokens)
         requests: list[tuple[Item, Ask | Score]] = []
         for item, messages in sent:
-            requests += [(item, Ask(messages, mix, sampling, own_seed(item.id, seed))) for seed in self.drawn]
+            requests += [(item, Ask(messages, mix, sampling, own_seed(item, seed))) for seed in self.drawn]
             if item.reference and not self.hides:
                 # Right behind its reply: their prompt is read once.
                 requests.append((item, Score(messages, mix, item.reference)))
         await self._work_off(requests)
         if self.hides:
             # The reference stands where the arm's own reply would: behind its reasoning.
-            first = {item: said for (item, seed), said in self.said.items() if seed == own_seed(item, self.seeds[0])}
+            first = {item.id: self.said.get((item.id, own_seed(item, self.seeds[0]))) for item, _ in sent}
             await self._work_off(
                 [
                     (item, Score(messages, mix, item.reference, reasoned(first[item.id].text, self.opened)))
@@ -199,7 +200,7 @@ class _Asking:
         told = []
         for item in self.items:
             for place, seed in enumerate(self.seeds):
-                said = self.said.get((item.id, own_seed(item.id, self.drawn[min(place, len(self.drawn) - 1)])))
+                said = self.said.get((item.id, own_seed(item, self.drawn[min(place, len(self.drawn) - 1)])))
                 if said:
                     told.append(self._reply(item.id, seed, said))
         return told

@@ -11,7 +11,8 @@ from bot.types import Message, Passage
 class Item:
     """One turn. `id` is the conversation's and the number of the message that is answered; `history` ends with the
     customer's message, `reference` is what the agent wrote, `passages` what search finds for it: the same for every arm
-    with knowledge. `labels` are those of the customer's message (intent, sentiment, handoff)."""
+    with knowledge. `labels` are those of the customer's message (intent, sentiment, handoff). `origin` is the id of the turn
+    that it puts otherwise, "" where it is one itself."""
 
     id: str
     conversation: str
@@ -19,6 +20,7 @@ class Item:
     reference: str
     passages: tuple[Passage, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
+    origin: str = ""
 
     @property
     def question(self) -> str:

@@ -17,6 +17,7 @@ from bot.errors import NotAvailable, NotFound, SettingsError
 from bot.evaluation.arms import Arm, Parts, all_arms
 from bot.evaluation.asking import Asked, ask, own_seed
 from bot.evaluation.items import Item
+from bot.evaluation.measures.further import asked_as
 from bot.evaluation.replies import Reply
 from bot.evaluation.rooms import exact
 from bot.runs.progress import Quiet, Step
@@ -104,6 +105,8 @@ async def test_each_item_has_draws_of_its_own_and_all_arms_the_same(desk: Desk) 
     asked = await ask([WARM, dataclasses.replace(WARM, name="again")], twins, (1,), desk, Quiet())
     said = {(reply.arm, reply.item): reply.text for reply in asked.replies}
     assert said["warm", "one"] != said["warm", "twin"]
+    again = asked_as(twins[0], "again", twins[0].question)
+    assert own_seed(again, 1) == own_seed(twins[0], 1)
     assert [said["again", item] for item in ("one", "twin")] == [said["warm", item] for item in ("one", "twin")]
 
 
@@ -130,7 +133,7 @@ async def test_what_is_asked_is_what_the_agent_answers_and_nothing_is_recorded(
     for arm in arms:
         for one in ITEMS[:4]:
             passages = one.passages if arm.with_knowledge else None
-            answer = await desk.agent.ainvoke(Turn(one.history, arm.spec, seed=own_seed(one.id, 5), passages=passages))
+            answer = await desk.agent.ainvoke(Turn(one.history, arm.spec, seed=own_seed(one, 5), passages=passages))
             reply = replies[arm.name, one.id, 5]
             assert (reply.text, reply.prompt_tokens) == (answer.reply, answer.usage.prompt_tokens), arm.name
             assert reply.completion_tokens == answer.usage.completion_tokens

@@ -22,7 +22,7 @@ cases:
 """
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def one_app_for_a_page() -> Iterator[None]:
     """Gradio builds a page's routes at its beginning, at its end and with its queue, and once more where it is mounted;
     only these last ones are ever asked, and each time takes the better part of a second."""

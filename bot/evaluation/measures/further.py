@@ -30,4 +30,4 @@ def asked_as(item: Item, name: str, question: str) -> Item:
 
 
 def with_history(item: Item, name: str, history: Sequence[Message]) -> Item:
-    return replace(item, id=f"{item.id}~{name}", history=tuple(history), reference="")
+    return replace(item, id=f"{item.id}~{name}", origin=item.id, history=tuple(history), reference="")
