@@ -12,13 +12,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.orm import Session, sessionmaker
 
 from bot.errors import JournalError
+from bot.files import alone
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+_MIGRATING = 0x5357_4244
+"""The lock's number among a PostgreSQL server's."""
 
 
 def open_database(url: str) -> Engine:
@@ -89,8 +92,12 @@ def _migrate(engine: Engine) -> None:
 
     config = alembic_config(engine)
     scripts = ScriptDirectory.from_config(config)
-    with engine.connect() as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
+
+    def revision() -> str | None:
+        with engine.connect() as connection:
+            return MigrationContext.configure(connection).get_current_revision()
+
+    current = revision()
     known = {script.revision for script in scripts.walk_revisions()}
     if current is not None and current not in known:
         raise JournalError(
@@ -99,4 +106,22 @@ def _migrate(engine: Engine) -> None:
             "Install the newer version, or point the setting database at another file.",
         )
     if current != scripts.get_current_head():
-        command.upgrade(config, "head")
+        with _one_at_a_time(engine):
+            # Another process may have done it while this one waited.
+            if revision() != scripts.get_current_head():
+                command.upgrade(config, "head")
+
+
+@contextlib.contextmanager
+def _one_at_a_time(engine: Engine) -> Iterator[None]:
+    """Of all processes that find an old schema, or none, one makes the new one."""
+    if engine.dialect.name == "sqlite":
+        with alone(Path(engine.url.database or "").parent):
+            yield
+    elif engine.dialect.name == "postgresql":
+        with engine.connect() as connection:
+            # Let go of with the connection.
+            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _MIGRATING})
+            yield
+    else:
+        yield

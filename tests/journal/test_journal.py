@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,22 @@ def url(tmp_path: Path) -> str:
 @pytest.fixture
 def journal(url: str) -> Journal:
     return Journal(url)
+
+
+def opened(url: str, together: Barrier) -> None:
+    together.wait(60)
+    Journal(url).close()
+
+
+def test_of_processes_that_find_no_database_one_makes_it(url: str) -> None:
+    context = multiprocessing.get_context("forkserver")
+    together = context.Barrier(4)
+    processes = [context.Process(target=opened, args=(url, together)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 4
 
 
 def test_turns_keep_their_order_when_many_are_written_at_once(journal: Journal) -> None:

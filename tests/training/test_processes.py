@@ -13,36 +13,46 @@ from safetensors.torch import load_file
 
 from bot.base import Base
 from bot.errors import DataError
+from bot.files import read_yaml
+from bot.runs.folder import TRAINING, Runs
 from bot.training.recipe import Recipe
-from tests.conftest import ROOT
+from tests.training.conftest import write_workspace
+
+SETTINGS = ("dropout=0", "batch_size=4", "epochs=2", "patience=2", "knowledge=")
 
 
-def trained(base: Base, folder: Path, launcher: list[str]) -> tuple[str, dict[str, torch.Tensor]]:
-    folder.mkdir()
-    script = ["-m", "tests.training.in_processes", str(base.path), str(folder / "work"), str(folder / "out.safetensors")]
+def trained(base: Base, root: Path, launcher: list[str]) -> tuple[Path, dict[str, float]]:
+    """The version that `bot train` makes in a new workspace, and what its card measured."""
+    recipe = write_workspace(root)
+    words = ["-m", "bot", "train", str(recipe), "--workspace", str(root), "--base", str(base.path)]
     done = subprocess.run(
-        [sys.executable, *launcher, *script],
-        cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        [sys.executable, *launcher, *words, *(word for text in SETTINGS for word in ("--set", text))],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "SWITCHBOARD_DTYPE": "float32"},
         capture_output=True,
         text=True,
         timeout=240,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout, load_file(folder / "out.safetensors")
+    assert done.stdout.count("held-out perplexity") == 1, "one of them alone speaks"
+    assert [run.run.state for run in Runs(root / "var", TRAINING).all()] == ["done"]
+    versions = list(recipe.parent.glob("v*"))
+    assert [version.name for version in versions] == ["v1"]
+    return versions[0], read_yaml(versions[0] / "card.yaml")["metrics"]
 
 
-def test_two_processes_train_what_one_does(tiny_base: Base, tmp_path: Path) -> None:
+def test_two_processes_make_the_version_that_one_makes(tiny_base: Base, tmp_path: Path) -> None:
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    said_alone, alone = trained(tiny_base, tmp_path / "one", [])
-    said_together, together = trained(tiny_base, tmp_path / "two", launcher)
-    assert said_alone.split()[0] == "1"
-    assert sorted(line.split()[0] for line in said_together.splitlines()) == ["2", "2"]
-    # The same tokens in all, and the same weights but for the order in which numbers are added.
-    assert {line.split()[1] for line in said_together.splitlines()} == {said_alone.split()[1]}
-    for name, tensor in alone.items():
-        torch.testing.assert_close(together[name], tensor, rtol=1e-3, atol=2e-4)
-    assert any(not torch.equal(alone[f"before {name[6:]}"], alone[name]) for name in alone if name.startswith("after "))
+    alone, measured_alone = trained(tiny_base, tmp_path / "one", [])
+    together, measured = trained(tiny_base, tmp_path / "two", launcher)
+    same = ("held_out_loss", "base_held_out_loss", "training_rows", "held_out_rows", "steps", "tokens")
+    assert {name: measured[name] for name in same if name in measured} == pytest.approx(
+        {name: measured_alone[name] for name in same if name in measured_alone}, rel=1e-3
+    )
+    # The same weights but for the order in which numbers are added.
+    tensors = [load_file(version / "adapter_model.safetensors") for version in (alone, together)]
+    for name, tensor in tensors[0].items():
+        torch.testing.assert_close(tensors[1][name], tensor, rtol=1e-3, atol=2e-4)
+    assert any(tensor.any() for name, tensor in tensors[0].items() if "lora_B" in name)
 
 
 def test_a_batch_that_cannot_be_shared_alike_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
