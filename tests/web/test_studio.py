@@ -349,7 +349,7 @@ async def test_no_text_becomes_html(desk: Desk) -> None:
     row = Row(EVIL, EVIL, EVIL)
     mine = Fields(EVIL, "", "", "{message}", ((EVIL, EVIL),), Answering(EVIL, EVIL, temperature=EVIL, variables=(row,)))
     for html in (
-        variables_html((row,)), changes_html(places(prompt), draft_places(prompt, mine)),
+        variables_html((row,)), changes_html(places(prompt), draft_places(mine)),
         history_html([move]), results_html(EVIL, [outcome]),  # type: ignore[list-item]
     ):  # fmt: skip
         assert "<script" not in html

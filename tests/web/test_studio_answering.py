@@ -17,6 +17,7 @@ from bot.web.pages.studio.answering import (
     BOXES,
     FIGURES,
     SELECT,
+    TEXTS,
     VARIABLES,
     Answering,
     Row,
@@ -148,11 +149,14 @@ def test_the_rule_that_is_told_is_the_schemas(desk: Desk, key: str) -> None:
 def test_a_version_with_more_variables_keeps_the_rest(desk: Desk) -> None:
     many = {f"v{number}": Variable(description="d", default=str(number)) for number in range(VARIABLES + 2)}
     parent = prompt(desk, variables=many)
-    form = Answering.read(Answering.of(parent).values())
-    assert len(form.variables) == VARIABLES
-    assert list(settings(form, parent, False)["variables"]) == list(many)
-    without = replace(form, variables=form.variables[1:])
+    values = Answering.of(parent).values()
+    assert list(settings(Answering.read(values), parent, False)["variables"]) == list(many)
+    for column in range(4):
+        values[len(TEXTS) + VARIABLES * column] = False if column == 3 else ""
+    without = Answering.read(values)
     assert list(settings(without, parent, False)["variables"]) == list(many)[1:]
+    saved = parent.model_copy(update={"variables": dict(list(parent.variables.items())[1:])})
+    assert list(settings(without, saved, False)["variables"]) == list(many)[1:], "no more go when it is saved once more"
 
 
 BASE = Answering(
@@ -216,5 +220,9 @@ async def test_the_limits_show_with_a_choice_of_examples_and_variables_one_by_on
     values = fields(desk, variables=(Row("shop", "The shop", "x"),))
     boxes = studio.editor.answering
     assert [(await boxes.limit(ADA, shown))["visible"] for shown in ("order", ALL)] == [True, False]
-    rows = await boxes.add(ADA, *Fields.read(values).answering.values())
+    by_box = dict(zip(studio.editor.fields, values, strict=True))
+    rows = await boxes.add(ADA, *(by_box[box] for box in boxes.variables))
     assert [row.get("visible") for row in rows[:3]] == [True, True, None], "one more"
+    by_box |= {boxes.names[2]: "who", boxes.names[0]: "", boxes.descriptions[0]: "", boxes.defaults[0]: ""}
+    rows = await boxes.add(ADA, *(by_box[box] for box in boxes.variables))
+    assert [row.get("visible") for row in rows[:5]] == [True] * 4 + [None], "one more, also after a cleared one"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -23,13 +23,13 @@ from bot.prompts.schema import Decoding, Prompt, Select, Variable
 from bot.types import Sampling
 
 VARIABLES = 10
-"""Variables that the form shows; a version with more keeps the rest as they are."""
+"""Variables that the form has boxes for; it keeps the rest as they are."""
 STRAIGHT, ALL = "straight", "all"
 SELECT = {"count": int, "tokens": int}
 DECODING = {"temperature": float, "top_p": float, "max_tokens": int, "no_repeat_ngram_size": int}
 FIGURES: dict[str, type[int] | type[float]] = {**SELECT, **DECODING}
-Box = str | bool | None
-"""What a box of the form holds."""
+Box = str | bool | tuple[Any, ...] | None
+"""What a box of the form holds; a tuple is what there were no boxes for."""
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
 _ESCAPED = {escape: plain for plain, escape in _ESCAPES.items()}
 
@@ -101,30 +101,27 @@ class Answering:
     @classmethod
     def read(cls, values: Sequence[Box]) -> Answering:
         """From the form's boxes: a text for each of TEXTS, then the variables' names, what they stand for, their values, and
-        whether they are required."""
+        whether they are required, then the variables that had no boxes."""
         texts = dict(zip(TEXTS, (str(value or "") for value in values), strict=False))
         figures = {key: _canonical(texts[key], kind) for key, kind in FIGURES.items()}
         if texts["shown"] == ALL:
             figures |= dict.fromkeys(SELECT, "")
         stop = "\n".join(line for line in texts["stop"].split("\n") if line)
-        columns = [values[start : start + VARIABLES] for start in range(len(TEXTS), len(values), VARIABLES)]
+        columns = [values[start : start + VARIABLES] for start in range(len(TEXTS), BOXES - 1, VARIABLES)]
         rows = [
             Row(str(name or "").strip().strip("{}"), str(description or ""), str(default or ""), bool(required))
             for name, description, default, required in zip(*columns, strict=True)
         ]
-        return cls(**{**texts, **figures, "stop": stop}, variables=tuple(row for row in rows if not row.is_empty))
+        shown = tuple(row for row in rows if not row.is_empty)
+        return cls(**{**texts, **figures, "stop": stop}, variables=shown + without_boxes(values[-1]))
 
-    def values(self) -> list[str | bool]:
+    def values(self) -> list[Box]:
         """For the form's boxes, in the order of `read`."""
-        rows = [*self.shown_rows().variables, *[Row("")] * (VARIABLES - len(self.variables))]
+        rows = [*self.variables[:VARIABLES], *[Row("")] * (VARIABLES - len(self.variables))]
         return [
             *(getattr(self, key) for key in TEXTS), *(row.name for row in rows), *(row.description for row in rows),
-            *(row.default for row in rows), *(row.required for row in rows),
+            *(row.default for row in rows), *(row.required for row in rows), self.variables[VARIABLES:],
         ]  # fmt: skip
-
-    def shown_rows(self) -> Answering:
-        """With as many variables as the form shows."""
-        return dataclasses.replace(self, variables=self.variables[:VARIABLES])
 
     def named(self) -> dict[str, str]:
         """Everything but the technique by its label, for a comparison that people read."""
@@ -144,7 +141,12 @@ class Answering:
 
 
 TEXTS = tuple(field.name for field in dataclasses.fields(Answering) if field.name != "variables")
-BOXES = len(TEXTS) + 4 * VARIABLES
+BOXES = len(TEXTS) + 4 * VARIABLES + 1
+
+
+def without_boxes(value: Box) -> tuple[Any, ...]:
+    """What the form keeps besides its boxes; a page that was not filled yet has an empty text there."""
+    return value if isinstance(value, tuple) else ()
 
 
 def technique_of(answering: Answering, has_examples: bool) -> str:
@@ -154,15 +156,10 @@ def technique_of(answering: Answering, has_examples: bool) -> str:
     return answering.technique
 
 
-def all_variables(answering: Answering, parent: Prompt) -> tuple[Row, ...]:
-    """Those of the form, and those of `parent` that the form does not show."""
-    return answering.variables + Answering.of(parent).variables[VARIABLES:]
-
-
 def settings(answering: Answering, parent: Prompt, has_examples: bool) -> dict[str, Any]:
     """The technique, select, variables and decoding of a prompt. What was not touched is `parent`'s to the letter. Raises
     PromptError that names every fault."""
-    before, found = Answering.of(parent), list(_row_faults(answering, parent))
+    before, found = Answering.of(parent), list(_row_faults(answering.variables))
     # A page that is being filled has its texts before its choices.
     chosen = {key: getattr(answering, key) or getattr(before, key) for key in ("technique", "shown")}
     answering = dataclasses.replace(answering, **chosen)
@@ -180,7 +177,7 @@ def settings(answering: Answering, parent: Prompt, has_examples: bool) -> dict[s
     if found:
         raise PromptError(f"{'; '.join(found)}.", "Correct it in the form.")
     kept = dict(zip(before.variables, parent.variables.values(), strict=True))
-    rows = all_variables(answering, parent)
+    rows = answering.variables
     return {
         "technique": technique_of(answering, has_examples),
         "select": select,
@@ -214,9 +211,9 @@ def _select_faults(answering: Answering, has_examples: bool) -> Iterator[str]:
         yield f"{label}: say how many at most, or how many tokens, or choose “{every}”"
 
 
-def _row_faults(answering: Answering, parent: Prompt) -> Iterator[str]:
+def _row_faults(rows: Sequence[Row]) -> Iterator[str]:
     seen: set[str] = set()
-    for number, row in enumerate(all_variables(answering, parent), 1):
+    for number, row in enumerate(rows, 1):
         if not row.name:
             yield f"Variable {number} has no name"
         elif not row.description.strip():
@@ -238,28 +235,24 @@ def merged(mine: Answering, base: Answering, theirs: Answering) -> Answering:
         if all(getattr(mine, key) == getattr(base, key) for key in group)
         for key in group
     }
-    rows = _merged_rows(mine.variables, base.variables, theirs.variables)
-    return dataclasses.replace(mine, **taken, variables=rows if len(rows) <= VARIABLES else mine.variables)
+    return dataclasses.replace(mine, **taken, variables=_merged_rows(mine.variables, base.variables, theirs.variables))
 
 
 def _merged_rows(mine: Sequence[Row], base: Sequence[Row], theirs: Sequence[Row]) -> tuple[Row, ...]:
-    before, now = _by_name(base), _by_name(mine)
-    touched = {name for name in {*before, *now} if before.get(name) != now.get(name)}
-    own = [row for row in mine if row.name in touched or not row.name]
+    """In the order of `mine`, whose boxes thus have room for every row that I touched."""
+    if mine == base:
+        return tuple(theirs)
+    touched = {row.name for row in (*mine, *base) if _called(mine, row.name) != _called(base, row.name)}
     rows: list[Row] = []
-    for row in theirs:
-        if row.name not in touched:
-            rows.append(row)
-            continue
-        # Where there is none I took it out.
-        for mended in [other for other in own if other.name == row.name][:1]:
-            rows.append(mended)
-            own.remove(mended)
-    return (*rows, *own)
+    for row in mine:
+        rows += [row] if row.name in touched else _called(theirs, row.name)
+    known = {row.name for row in base} | touched
+    return (*rows, *(row for row in theirs if row.name not in known))
 
 
-def _by_name(rows: Sequence[Row]) -> Mapping[str, Row]:
-    return {row.name: row for row in rows}
+def _called(rows: Sequence[Row], name: str) -> list[Row]:
+    """One, none where it was taken out, or several where a name was given twice."""
+    return [row for row in rows if row.name == name]
 
 
 def _canonical(text: str, kind: type[int] | type[float]) -> str:
