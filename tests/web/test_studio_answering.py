@@ -98,6 +98,15 @@ async def test_all_of_it_is_edited_saved_and_shown_as_a_change(studio: Studio, d
     assert [back[row]["visible"] for row in studio.editor.answering.rows] == [True] * 2 + [False] * (VARIABLES - 2)
 
 
+async def test_a_stop_word_with_a_lone_backslash_is_no_edit_once_saved(studio: Studio, desk: Desk) -> None:
+    values = fields(desk, stop="C:\\temp\n\\\nx\\n")
+    assert "support@2 is saved" in (await save(studio, ADA, opened(), "Stops.", values))[studio.editor.notice]
+    assert desk.prompts.get("support@2").prompt.decoding.stop == ["C:\\temp", "\\", "x\n"]
+    assert not is_edited(desk.prompts, opened(2, 2), Fields.read(values))
+    again = await studio.pick_version(ADA, 1, "", opened(2, 2), [], "", *values)
+    assert again[studio.editor.aside] == []
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [

@@ -106,7 +106,7 @@ class Answering:
         figures = {key: _canonical(texts[key], kind) for key, kind in FIGURES.items()}
         if texts["shown"] == ALL:
             figures |= dict.fromkeys(SELECT, "")
-        stop = "\n".join(line for line in texts["stop"].split("\n") if line)
+        stop = "\n".join(_escaped(_unescaped(line)) for line in texts["stop"].split("\n") if line)
         columns = [values[start : start + VARIABLES] for start in range(len(TEXTS), BOXES - 1, VARIABLES)]
         rows = [
             Row(str(name or "").strip().strip("{}"), str(description or ""), str(default or ""), bool(required))
