@@ -112,6 +112,9 @@ async def test_a_stop_word_with_a_lone_backslash_is_no_edit_once_saved(studio: S
     [
         ({"temperature": "warm"}, "Freedom of wording (temperature) is “warm”; it is a number from 0 to 2"),
         ({"temperature": "nan", "max_tokens": "1.5"}, "Longest reply, in tokens is “1.5”; it is a whole number"),
+        ({"max_tokens": "1_000"}, "Longest reply, in tokens is “1_000”; it is a whole number"),
+        ({"max_tokens": "９０"}, "Longest reply, in tokens is “９０”; it is a whole number"),
+        ({"temperature": "0_1.0"}, "Freedom of wording (temperature) is “0_1.0”"),
         ({"shown": "order"}, "there is no example to choose from"),
         ({"shown": "order", "examples": (("a?", "b."),)}, "say how many at most"),
         ({"shown": "order", "examples": (("a?", "b."),), "count": "101"}, "How many examples at most is “101”"),

@@ -30,6 +30,7 @@ DECODING = {"temperature": float, "top_p": float, "max_tokens": int, "no_repeat_
 FIGURES: dict[str, type[int] | type[float]] = {**SELECT, **DECODING}
 Box = str | bool | tuple[Any, ...] | None
 """What a box of the form holds; a tuple is what there were no boxes for."""
+_NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]*(e[+-]?[0-9]+)?", re.ASCII | re.IGNORECASE)
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
 _ESCAPED = {escape: plain for plain, escape in _ESCAPES.items()}
 
@@ -195,7 +196,7 @@ def _figures(answering: Answering) -> tuple[dict[str, Any], list[str]]:
             continue
         model: type[BaseModel] = Select if key in SELECT else Decoding
         try:
-            figures[key] = FIGURES[key](typed)
+            figures[key] = _number(typed, FIGURES[key])
             model.model_validate({key: figures[key]})
         except ValueError:
             told = words()["figures"][key]
@@ -258,9 +259,16 @@ def _called(rows: Sequence[Row], name: str) -> list[Row]:
 def _canonical(text: str, kind: type[int] | type[float]) -> str:
     """A number as a saved version shows it; anything else as it was typed."""
     try:
-        return str(kind(text))
+        return str(_number(text.strip(), kind))
     except ValueError:
         return text.strip()
+
+
+def _number(text: str, kind: type[int] | type[float]) -> int | float:
+    """Python would read 1_000, nan, and other scripts' digits too. Raises ValueError."""
+    if not _NUMBER.fullmatch(text):
+        raise ValueError("not a plain number")
+    return kind(text)
 
 
 def _escaped(text: str) -> str:
