@@ -12,21 +12,26 @@ from bot.desk import Desk
 from bot.errors import PromptError
 from bot.prompts.library import DRAFT
 from bot.prompts.schema import Decoding, Example, Prompt, Select, Variable
+from bot.prompts.version import PromptVersion
+from bot.web.pages.html import escape
 from bot.web.pages.studio.answering import (
     ALL,
     BOXES,
+    DECODING,
     FIGURES,
     SELECT,
     TEXTS,
     VARIABLES,
     Answering,
     Row,
+    label,
     merged,
     settings,
     words,
 )
 from bot.web.pages.studio.form import Fields, is_edited
 from bot.web.pages.studio.tab import Studio
+from bot.web.pages.studio.texts_html import about_html
 from tests.web.test_studio import ADA, BEN, fields, opened, save
 
 EXAMPLES = [Example(customer="a?", agent="b.", source="s")]
@@ -215,6 +220,18 @@ async def test_a_variable_can_be_put_into_texts_as_soon_as_it_is_named(studio: S
     looked = await studio.look(ADA, opened(), "", 1, DRAFT, *values)
     assert 'data-insert="{shop}"' in looked[studio.editor.variables]
     assert "Variable shop" in looked[studio.changes.changes]
+
+
+def test_a_setting_has_one_name_wherever_it_is_shown(desk: Desk) -> None:
+    known = prompt(desk, **FULL)
+    about = about_html(PromptVersion("support", 1, known))
+    named = Answering.of(known).named()
+    for key in (*DECODING, "stop", "shown"):
+        assert f"<th scope='row'>{escape(label(key))}</th>" in about
+        assert escape(named[label(key)]) in about
+    assert "ngram" not in about
+    plain = about_html(PromptVersion("support", 1, prompt(desk, decoding=Decoding(max_tokens=7))))
+    assert (label("max_tokens") in plain, label("top_p") in plain, label("shown") in plain) == (True, False, False)
 
 
 def test_no_box_has_two_listeners_that_wait_for_the_end(studio: Studio) -> None:

@@ -41,6 +41,12 @@ def words() -> dict[str, Any]:
     return read_yaml(Path(__file__).with_name("answering.yaml"))
 
 
+def label(key: str) -> str:
+    """What a box is called, wherever people read of it."""
+    told: str = (words()["figures"].get(key) or words()[key])["label"]
+    return told
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """A variable, as its boxes hold it."""
@@ -128,13 +134,17 @@ class Answering:
         """Everything but the technique by its label, for a comparison that people read."""
         rows = {f"Variable {row.name or number}": row.told() for number, row in enumerate(self.variables, 1)}
         figures = {key: getattr(self, key) or f"not set: {getattr(Sampling(), key)}" for key in DECODING}
-        labels = {key: words()["figures"][key]["label"] for key in DECODING}
         return {
             **rows,
-            words()["shown"]["label"]: self.examples_in_words(),
-            **{labels[key]: figures[key] for key in DECODING},
-            words()["stop"]["label"]: self.stop,
+            label("shown"): self.examples_in_words(),
+            **{label(key): figures[key] for key in DECODING},
+            label("stop"): self.stop,
         }
+
+    def chosen(self) -> dict[str, str]:
+        """What of `named` is not as it would be anyway, without the variables."""
+        keys = [*["shown"] * (self.shown != ALL), *(key for key in (*DECODING, "stop") if getattr(self, key))]
+        return {label(key): self.named()[label(key)] for key in keys}
 
     def examples_in_words(self) -> str:
         most = [f"at most {self.count}"] * bool(self.count) + [f"at most {self.tokens} tokens"] * bool(self.tokens)
@@ -174,7 +184,7 @@ def settings(answering: Answering, parent: Prompt, has_examples: bool) -> dict[s
     if answering.stop != before.stop:
         stop = [_unescaped(line) for line in answering.stop.split("\n") if line] or None
         if len(stop or ()) > MAX_STOPS:
-            found.append(f"{words()['stop']['label']}: there are {len(stop or ())}; {MAX_STOPS} are the most")
+            found.append(f"{label('stop')}: there are {len(stop or ())}; {MAX_STOPS} are the most")
     if found:
         raise PromptError(f"{'; '.join(found)}.", "Correct it in the form.")
     kept = dict(zip(before.variables, parent.variables.values(), strict=True))
@@ -199,17 +209,16 @@ def _figures(answering: Answering) -> tuple[dict[str, Any], list[str]]:
             figures[key] = _number(typed, FIGURES[key])
             model.model_validate({key: figures[key]})
         except ValueError:
-            told = words()["figures"][key]
-            found.append(f"{told['label']} is “{typed}”; it is {told['rule']}, or empty")
+            found.append(f"{label(key)} is “{typed}”; it is {words()['figures'][key]['rule']}, or empty")
     return figures, found
 
 
 def _select_faults(answering: Answering, has_examples: bool) -> Iterator[str]:
-    label, every = words()["shown"]["label"], words()["shown"]["choices"][ALL]
+    name, every = label("shown"), words()["shown"]["choices"][ALL]
     if not has_examples:
-        yield f"{label}: there is no example to choose from; write one, or choose “{every}”"
+        yield f"{name}: there is no example to choose from; write one, or choose “{every}”"
     elif not answering.count and not answering.tokens:
-        yield f"{label}: say how many at most, or how many tokens, or choose “{every}”"
+        yield f"{name}: say how many at most, or how many tokens, or choose “{every}”"
 
 
 def _row_faults(rows: Sequence[Row]) -> Iterator[str]:

@@ -222,7 +222,7 @@ class Studio:
     def _save(self, query: str, opened: Opened, fields: Fields, author: str, note: str) -> Update:
         saved = self.editor.save(opened, fields, author, note)
         if saved.version <= opened["latest"]:
-            return {self.editor.notice: notice(f"Nothing to save: these are the texts of {saved.ref}.")}
+            return {self.editor.notice: notice(f"Nothing to save: {saved.ref} holds all of this already.")}
         told = f"{saved.ref} is saved. Run its cases, then publish it."
         return {
             **self._around(saved, saved.version, query),

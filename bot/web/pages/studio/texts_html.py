@@ -45,16 +45,10 @@ def about_html(found: PromptVersion) -> str:
         ("Technique", escape(prompt.technique)),
         ("Date", f"{prompt.date:%Y-%m-%d}"),
         ("Author", escape(prompt.author)),
-        ("Decoding", escape(_decoding(prompt))),
-        *[("Examples shown", escape(Answering.of(prompt).examples_in_words()))] * bool(prompt.select),
+        *((label, escape(text)) for label, text in Answering.of(prompt).chosen().items()),
         ("Hash", f"<code>{prompt.hash[:12]}</code>"),
     ]
     return f'<p class="description">{escape(prompt.note)}</p>{table(rows)}'
-
-
-def _decoding(prompt: Prompt) -> str:
-    values = prompt.decoding.model_dump(exclude_none=True)
-    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in values.items()) or "defaults"
 
 
 def preview_html(messages: Sequence[Message], tokens: int, context: int) -> str:
