@@ -210,7 +210,7 @@ async def test_who_is_signed_in_is_the_author_and_a_name_cannot_be_borrowed(stud
     saved = desk.prompts.get("support@2").prompt
     assert (saved.author, saved.note) == ("ada", "Greets.")
     again = await save(studio, ADA, opened(2, 2), "Again.", fields(desk, 2))
-    assert "Nothing to save" in again[studio.editor.notice]
+    assert "Nothing to save: support@2 holds all of this already" in again[studio.editor.notice]
     for note, role, says in (("", "Answer.", "note is empty"), ("x", "Answer {who}.", "not declared")):
         kept = await save(studio, ADA, opened(2, 2), note, fields(desk, 2, role=role))
         assert says in kept[studio.editor.notice]
@@ -349,7 +349,7 @@ async def test_no_text_becomes_html(desk: Desk) -> None:
     row = Row(EVIL, EVIL, EVIL)
     mine = Fields(EVIL, "", "", "{message}", ((EVIL, EVIL),), Answering(EVIL, EVIL, temperature=EVIL, variables=(row,)))
     for html in (
-        variables_html((row,)), changes_html(places(prompt), draft_places(prompt, mine)),
+        variables_html((row,)), changes_html(places(prompt), draft_places(mine)),
         history_html([move]), results_html(EVIL, [outcome]),  # type: ignore[list-item]
     ):  # fmt: skip
         assert "<script" not in html

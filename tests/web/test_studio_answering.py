@@ -12,20 +12,26 @@ from bot.desk import Desk
 from bot.errors import PromptError
 from bot.prompts.library import DRAFT
 from bot.prompts.schema import Decoding, Example, Prompt, Select, Variable
+from bot.prompts.version import PromptVersion
+from bot.web.pages.html import escape
 from bot.web.pages.studio.answering import (
     ALL,
     BOXES,
+    DECODING,
     FIGURES,
     SELECT,
+    TEXTS,
     VARIABLES,
     Answering,
     Row,
+    label,
     merged,
     settings,
     words,
 )
 from bot.web.pages.studio.form import Fields, is_edited
 from bot.web.pages.studio.tab import Studio
+from bot.web.pages.studio.texts_html import about_html
 from tests.web.test_studio import ADA, BEN, fields, opened, save
 
 EXAMPLES = [Example(customer="a?", agent="b.", source="s")]
@@ -97,11 +103,23 @@ async def test_all_of_it_is_edited_saved_and_shown_as_a_change(studio: Studio, d
     assert [back[row]["visible"] for row in studio.editor.answering.rows] == [True] * 2 + [False] * (VARIABLES - 2)
 
 
+async def test_a_stop_word_with_a_lone_backslash_is_no_edit_once_saved(studio: Studio, desk: Desk) -> None:
+    values = fields(desk, stop="C:\\temp\n\\\nx\\n")
+    assert "support@2 is saved" in (await save(studio, ADA, opened(), "Stops.", values))[studio.editor.notice]
+    assert desk.prompts.get("support@2").prompt.decoding.stop == ["C:\\temp", "\\", "x\n"]
+    assert not is_edited(desk.prompts, opened(2, 2), Fields.read(values))
+    again = await studio.pick_version(ADA, 1, "", opened(2, 2), [], "", *values)
+    assert again[studio.editor.aside] == []
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
         ({"temperature": "warm"}, "Freedom of wording (temperature) is “warm”; it is a number from 0 to 2"),
         ({"temperature": "nan", "max_tokens": "1.5"}, "Longest reply, in tokens is “1.5”; it is a whole number"),
+        ({"max_tokens": "1_000"}, "Longest reply, in tokens is “1_000”; it is a whole number"),
+        ({"max_tokens": "９０"}, "Longest reply, in tokens is “９０”; it is a whole number"),
+        ({"temperature": "0_1.0"}, "Freedom of wording (temperature) is “0_1.0”"),
         ({"shown": "order"}, "there is no example to choose from"),
         ({"shown": "order", "examples": (("a?", "b."),)}, "say how many at most"),
         ({"shown": "order", "examples": (("a?", "b."),), "count": "101"}, "How many examples at most is “101”"),
@@ -148,11 +166,14 @@ def test_the_rule_that_is_told_is_the_schemas(desk: Desk, key: str) -> None:
 def test_a_version_with_more_variables_keeps_the_rest(desk: Desk) -> None:
     many = {f"v{number}": Variable(description="d", default=str(number)) for number in range(VARIABLES + 2)}
     parent = prompt(desk, variables=many)
-    form = Answering.read(Answering.of(parent).values())
-    assert len(form.variables) == VARIABLES
-    assert list(settings(form, parent, False)["variables"]) == list(many)
-    without = replace(form, variables=form.variables[1:])
+    values = Answering.of(parent).values()
+    assert list(settings(Answering.read(values), parent, False)["variables"]) == list(many)
+    for column in range(4):
+        values[len(TEXTS) + VARIABLES * column] = False if column == 3 else ""
+    without = Answering.read(values)
     assert list(settings(without, parent, False)["variables"]) == list(many)[1:]
+    saved = parent.model_copy(update={"variables": dict(list(parent.variables.items())[1:])})
+    assert list(settings(without, saved, False)["variables"]) == list(many)[1:], "no more go when it is saved once more"
 
 
 BASE = Answering(
@@ -201,6 +222,18 @@ async def test_a_variable_can_be_put_into_texts_as_soon_as_it_is_named(studio: S
     assert "Variable shop" in looked[studio.changes.changes]
 
 
+def test_a_setting_has_one_name_wherever_it_is_shown(desk: Desk) -> None:
+    known = prompt(desk, **FULL)
+    about = about_html(PromptVersion("support", 1, known))
+    named = Answering.of(known).named()
+    for key in (*DECODING, "stop", "shown"):
+        assert f"<th scope='row'>{escape(label(key))}</th>" in about
+        assert escape(named[label(key)]) in about
+    assert "ngram" not in about
+    plain = about_html(PromptVersion("support", 1, prompt(desk, decoding=Decoding(max_tokens=7))))
+    assert (label("max_tokens") in plain, label("top_p") in plain, label("shown") in plain) == (True, False, False)
+
+
 def test_no_box_has_two_listeners_that_wait_for_the_end(studio: Studio) -> None:
     """Gradio would let them start each other without end."""
     page: Any = studio.editor.role
@@ -216,5 +249,9 @@ async def test_the_limits_show_with_a_choice_of_examples_and_variables_one_by_on
     values = fields(desk, variables=(Row("shop", "The shop", "x"),))
     boxes = studio.editor.answering
     assert [(await boxes.limit(ADA, shown))["visible"] for shown in ("order", ALL)] == [True, False]
-    rows = await boxes.add(ADA, *Fields.read(values).answering.values())
+    by_box = dict(zip(studio.editor.fields, values, strict=True))
+    rows = await boxes.add(ADA, *(by_box[box] for box in boxes.variables))
     assert [row.get("visible") for row in rows[:3]] == [True, True, None], "one more"
+    by_box |= {boxes.names[2]: "who", boxes.names[0]: "", boxes.descriptions[0]: "", boxes.defaults[0]: ""}
+    rows = await boxes.add(ADA, *(by_box[box] for box in boxes.variables))
+    assert [row.get("visible") for row in rows[:5]] == [True] * 4 + [None], "one more, also after a cleared one"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -23,13 +23,14 @@ from bot.prompts.schema import Decoding, Prompt, Select, Variable
 from bot.types import Sampling
 
 VARIABLES = 10
-"""Variables that the form shows; a version with more keeps the rest as they are."""
+"""Variables that the form has boxes for; it keeps the rest as they are."""
 STRAIGHT, ALL = "straight", "all"
 SELECT = {"count": int, "tokens": int}
 DECODING = {"temperature": float, "top_p": float, "max_tokens": int, "no_repeat_ngram_size": int}
 FIGURES: dict[str, type[int] | type[float]] = {**SELECT, **DECODING}
-Box = str | bool | None
-"""What a box of the form holds."""
+Box = str | bool | tuple[Any, ...] | None
+"""What a box of the form holds; a tuple is what there were no boxes for."""
+_NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]*(e[+-]?[0-9]+)?", re.ASCII | re.IGNORECASE)
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
 _ESCAPED = {escape: plain for plain, escape in _ESCAPES.items()}
 
@@ -38,6 +39,12 @@ _ESCAPED = {escape: plain for plain, escape in _ESCAPES.items()}
 def words() -> dict[str, Any]:
     """Labels, help and rules."""
     return read_yaml(Path(__file__).with_name("answering.yaml"))
+
+
+def label(key: str) -> str:
+    """What a box is called, wherever people read of it."""
+    told: str = (words()["figures"].get(key) or words()[key])["label"]
+    return told
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,42 +108,43 @@ class Answering:
     @classmethod
     def read(cls, values: Sequence[Box]) -> Answering:
         """From the form's boxes: a text for each of TEXTS, then the variables' names, what they stand for, their values, and
-        whether they are required."""
+        whether they are required, then the variables that had no boxes."""
         texts = dict(zip(TEXTS, (str(value or "") for value in values), strict=False))
         figures = {key: _canonical(texts[key], kind) for key, kind in FIGURES.items()}
         if texts["shown"] == ALL:
             figures |= dict.fromkeys(SELECT, "")
-        stop = "\n".join(line for line in texts["stop"].split("\n") if line)
-        columns = [values[start : start + VARIABLES] for start in range(len(TEXTS), len(values), VARIABLES)]
+        stop = "\n".join(_escaped(_unescaped(line)) for line in texts["stop"].split("\n") if line)
+        columns = [values[start : start + VARIABLES] for start in range(len(TEXTS), BOXES - 1, VARIABLES)]
         rows = [
             Row(str(name or "").strip().strip("{}"), str(description or ""), str(default or ""), bool(required))
             for name, description, default, required in zip(*columns, strict=True)
         ]
-        return cls(**{**texts, **figures, "stop": stop}, variables=tuple(row for row in rows if not row.is_empty))
+        shown = tuple(row for row in rows if not row.is_empty)
+        return cls(**{**texts, **figures, "stop": stop}, variables=shown + without_boxes(values[-1]))
 
-    def values(self) -> list[str | bool]:
+    def values(self) -> list[Box]:
         """For the form's boxes, in the order of `read`."""
-        rows = [*self.shown_rows().variables, *[Row("")] * (VARIABLES - len(self.variables))]
+        rows = [*self.variables[:VARIABLES], *[Row("")] * (VARIABLES - len(self.variables))]
         return [
             *(getattr(self, key) for key in TEXTS), *(row.name for row in rows), *(row.description for row in rows),
-            *(row.default for row in rows), *(row.required for row in rows),
+            *(row.default for row in rows), *(row.required for row in rows), self.variables[VARIABLES:],
         ]  # fmt: skip
-
-    def shown_rows(self) -> Answering:
-        """With as many variables as the form shows."""
-        return dataclasses.replace(self, variables=self.variables[:VARIABLES])
 
     def named(self) -> dict[str, str]:
         """Everything but the technique by its label, for a comparison that people read."""
         rows = {f"Variable {row.name or number}": row.told() for number, row in enumerate(self.variables, 1)}
         figures = {key: getattr(self, key) or f"not set: {getattr(Sampling(), key)}" for key in DECODING}
-        labels = {key: words()["figures"][key]["label"] for key in DECODING}
         return {
             **rows,
-            words()["shown"]["label"]: self.examples_in_words(),
-            **{labels[key]: figures[key] for key in DECODING},
-            words()["stop"]["label"]: self.stop,
+            label("shown"): self.examples_in_words(),
+            **{label(key): figures[key] for key in DECODING},
+            label("stop"): self.stop,
         }
+
+    def chosen(self) -> dict[str, str]:
+        """What of `named` is not as it would be anyway, without the variables."""
+        keys = [*["shown"] * (self.shown != ALL), *(key for key in (*DECODING, "stop") if getattr(self, key))]
+        return {label(key): self.named()[label(key)] for key in keys}
 
     def examples_in_words(self) -> str:
         most = [f"at most {self.count}"] * bool(self.count) + [f"at most {self.tokens} tokens"] * bool(self.tokens)
@@ -144,7 +152,12 @@ class Answering:
 
 
 TEXTS = tuple(field.name for field in dataclasses.fields(Answering) if field.name != "variables")
-BOXES = len(TEXTS) + 4 * VARIABLES
+BOXES = len(TEXTS) + 4 * VARIABLES + 1
+
+
+def without_boxes(value: Box) -> tuple[Any, ...]:
+    """What the form keeps besides its boxes; a page that was not filled yet has an empty text there."""
+    return value if isinstance(value, tuple) else ()
 
 
 def technique_of(answering: Answering, has_examples: bool) -> str:
@@ -154,15 +167,10 @@ def technique_of(answering: Answering, has_examples: bool) -> str:
     return answering.technique
 
 
-def all_variables(answering: Answering, parent: Prompt) -> tuple[Row, ...]:
-    """Those of the form, and those of `parent` that the form does not show."""
-    return answering.variables + Answering.of(parent).variables[VARIABLES:]
-
-
 def settings(answering: Answering, parent: Prompt, has_examples: bool) -> dict[str, Any]:
     """The technique, select, variables and decoding of a prompt. What was not touched is `parent`'s to the letter. Raises
     PromptError that names every fault."""
-    before, found = Answering.of(parent), list(_row_faults(answering, parent))
+    before, found = Answering.of(parent), list(_row_faults(answering.variables))
     # A page that is being filled has its texts before its choices.
     chosen = {key: getattr(answering, key) or getattr(before, key) for key in ("technique", "shown")}
     answering = dataclasses.replace(answering, **chosen)
@@ -176,11 +184,11 @@ def settings(answering: Answering, parent: Prompt, has_examples: bool) -> dict[s
     if answering.stop != before.stop:
         stop = [_unescaped(line) for line in answering.stop.split("\n") if line] or None
         if len(stop or ()) > MAX_STOPS:
-            found.append(f"{words()['stop']['label']}: there are {len(stop or ())}; {MAX_STOPS} are the most")
+            found.append(f"{label('stop')}: there are {len(stop or ())}; {MAX_STOPS} are the most")
     if found:
         raise PromptError(f"{'; '.join(found)}.", "Correct it in the form.")
     kept = dict(zip(before.variables, parent.variables.values(), strict=True))
-    rows = all_variables(answering, parent)
+    rows = answering.variables
     return {
         "technique": technique_of(answering, has_examples),
         "select": select,
@@ -198,25 +206,24 @@ def _figures(answering: Answering) -> tuple[dict[str, Any], list[str]]:
             continue
         model: type[BaseModel] = Select if key in SELECT else Decoding
         try:
-            figures[key] = FIGURES[key](typed)
+            figures[key] = _number(typed, FIGURES[key])
             model.model_validate({key: figures[key]})
         except ValueError:
-            told = words()["figures"][key]
-            found.append(f"{told['label']} is “{typed}”; it is {told['rule']}, or empty")
+            found.append(f"{label(key)} is “{typed}”; it is {words()['figures'][key]['rule']}, or empty")
     return figures, found
 
 
 def _select_faults(answering: Answering, has_examples: bool) -> Iterator[str]:
-    label, every = words()["shown"]["label"], words()["shown"]["choices"][ALL]
+    name, every = label("shown"), words()["shown"]["choices"][ALL]
     if not has_examples:
-        yield f"{label}: there is no example to choose from; write one, or choose “{every}”"
+        yield f"{name}: there is no example to choose from; write one, or choose “{every}”"
     elif not answering.count and not answering.tokens:
-        yield f"{label}: say how many at most, or how many tokens, or choose “{every}”"
+        yield f"{name}: say how many at most, or how many tokens, or choose “{every}”"
 
 
-def _row_faults(answering: Answering, parent: Prompt) -> Iterator[str]:
+def _row_faults(rows: Sequence[Row]) -> Iterator[str]:
     seen: set[str] = set()
-    for number, row in enumerate(all_variables(answering, parent), 1):
+    for number, row in enumerate(rows, 1):
         if not row.name:
             yield f"Variable {number} has no name"
         elif not row.description.strip():
@@ -238,36 +245,39 @@ def merged(mine: Answering, base: Answering, theirs: Answering) -> Answering:
         if all(getattr(mine, key) == getattr(base, key) for key in group)
         for key in group
     }
-    rows = _merged_rows(mine.variables, base.variables, theirs.variables)
-    return dataclasses.replace(mine, **taken, variables=rows if len(rows) <= VARIABLES else mine.variables)
+    return dataclasses.replace(mine, **taken, variables=_merged_rows(mine.variables, base.variables, theirs.variables))
 
 
 def _merged_rows(mine: Sequence[Row], base: Sequence[Row], theirs: Sequence[Row]) -> tuple[Row, ...]:
-    before, now = _by_name(base), _by_name(mine)
-    touched = {name for name in {*before, *now} if before.get(name) != now.get(name)}
-    own = [row for row in mine if row.name in touched or not row.name]
+    """In the order of `mine`, whose boxes thus have room for every row that I touched."""
+    if mine == base:
+        return tuple(theirs)
+    touched = {row.name for row in (*mine, *base) if _called(mine, row.name) != _called(base, row.name)}
     rows: list[Row] = []
-    for row in theirs:
-        if row.name not in touched:
-            rows.append(row)
-            continue
-        # Where there is none I took it out.
-        for mended in [other for other in own if other.name == row.name][:1]:
-            rows.append(mended)
-            own.remove(mended)
-    return (*rows, *own)
+    for row in mine:
+        rows += [row] if row.name in touched else _called(theirs, row.name)
+    known = {row.name for row in base} | touched
+    return (*rows, *(row for row in theirs if row.name not in known))
 
 
-def _by_name(rows: Sequence[Row]) -> Mapping[str, Row]:
-    return {row.name: row for row in rows}
+def _called(rows: Sequence[Row], name: str) -> list[Row]:
+    """One, none where it was taken out, or several where a name was given twice."""
+    return [row for row in rows if row.name == name]
 
 
 def _canonical(text: str, kind: type[int] | type[float]) -> str:
     """A number as a saved version shows it; anything else as it was typed."""
     try:
-        return str(kind(text))
+        return str(_number(text.strip(), kind))
     except ValueError:
         return text.strip()
+
+
+def _number(text: str, kind: type[int] | type[float]) -> int | float:
+    """Python would read 1_000, nan, and other scripts' digits too. Raises ValueError."""
+    if not _NUMBER.fullmatch(text):
+        raise ValueError("not a plain number")
+    return kind(text)
 
 
 def _escaped(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -27,7 +28,7 @@ class AnsweringBoxes:
             self.stop = gr.Textbox(
                 "", label=words()["stop"]["label"], info=words()["stop"]["help"], lines=1, max_lines=8, elem_id="stop-words"
             )
-        self.more.click(self.add, self.fields, self.rows, **QUIET)
+        self.more.click(self.add, self.variables, self.rows, **QUIET)
         self.shown.input(self.limit, [self.shown], [self.most], trigger_mode="always_last", **QUIET)
 
     def _variables(self) -> None:
@@ -36,6 +37,7 @@ class AnsweringBoxes:
         self.descriptions: list[gr.Textbox] = []
         self.defaults: list[gr.Textbox] = []
         self.required: list[gr.Checkbox] = []
+        self.rest = gr.State(())
         with gr.Accordion("Variables", open=False, elem_id="edit-variables"):
             for number in range(1, VARIABLES + 1):
                 told = f"Variable {number}"
@@ -59,7 +61,7 @@ class AnsweringBoxes:
     def fields(self) -> list[Any]:
         """In the order that Answering.read takes."""
         figures = (self.figures[key] for key in FIGURES)
-        return [self.technique, self.shown, *figures, self.stop, *self.variables]
+        return [self.technique, self.shown, *figures, self.stop, *self.variables, self.rest]
 
     @property
     def around(self) -> list[Any]:
@@ -73,15 +75,20 @@ class AnsweringBoxes:
 
     @spoken
     async def add(self, request: gr.Request, *values: Box) -> list[Any]:
-        """One more row for a variable."""
+        """One more row for a variable, after the last that holds anything."""
         require(request, "lead")
-        rows = len(Answering.read(values).variables) + 1
-        return [gr.update(visible=True) if number < rows else gr.skip() for number in range(VARIABLES)]
+        return one_more([values[number:-VARIABLES:VARIABLES] for number in range(VARIABLES)])
 
     @spoken
     async def limit(self, request: gr.Request, shown: str | None) -> Any:
         require(request, "lead")
         return _limits(shown or ALL)
+
+
+def one_more(rows: Sequence[Sequence[Box]]) -> list[Any]:
+    """For each row of boxes, whether it shows now."""
+    last = max((number for number, row in enumerate(rows, 1) if any(row)), default=0)
+    return [gr.update(visible=True) if number <= last else gr.skip() for number in range(len(rows))]
 
 
 def _limits(shown: str) -> Any:

@@ -13,7 +13,7 @@ from bot.web.auth import require
 from bot.web.pages.handlers import QUIET, Update, spoken
 from bot.web.pages.studio.answering import Box
 from bot.web.pages.studio.editor import Editor
-from bot.web.pages.studio.form import Fields, Opened, open_version
+from bot.web.pages.studio.form import Fields, Opened
 from bot.web.pages.studio.texts_html import changes_html, draft_places, places
 
 
@@ -58,5 +58,5 @@ class Changes:
 
     def _places(self, opened: Opened, number: int, fields: Fields) -> dict[str, str]:
         if number == DRAFT:
-            return draft_places(open_version(self.desk.prompts, opened).prompt, fields)
+            return draft_places(fields)
         return places(self.desk.prompts.get(f"{opened['name']}@{number}").prompt)

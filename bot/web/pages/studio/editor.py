@@ -6,7 +6,6 @@ Text that a lead typed is never dropped without a way back: whatever goes wrong 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,8 @@ from bot.prompts.version import PromptVersion
 from bot.web.auth import Person, require
 from bot.web.pages.handlers import QUIET, Update, spoken
 from bot.web.pages.html import notice
-from bot.web.pages.studio.answering import Answering, Box, all_variables, merged
-from bot.web.pages.studio.answering_boxes import AnsweringBoxes
+from bot.web.pages.studio.answering import VARIABLES, Answering, Box
+from bot.web.pages.studio.answering_boxes import AnsweringBoxes, one_more
 from bot.web.pages.studio.form import (
     EXAMPLES,
     Aside,
@@ -29,10 +28,11 @@ from bot.web.pages.studio.form import (
     check_remarks,
     draft_of,
     edited,
+    fields_before,
     is_edited,
+    merged_fields,
     open_version,
     shown_fields,
-    variables_in,
 )
 from bot.web.pages.studio.texts_html import both_html, draft_places, places, variables_html
 
@@ -71,12 +71,13 @@ class Editor:
         with gr.Row(elem_classes="tight"):
             self.save_button = gr.Button(SAVE, variant="primary", elem_id="save")
             self.back_button = gr.Button("Bring my edits back", visible=False, elem_id="bring-back")
-        self.more.click(self.add, self.fields, self.pairs, **QUIET)
+        self.more.click(self.add, [*self.customers, *self.agents], self.pairs, **QUIET)
 
     def _examples(self) -> None:
         self.customers: list[gr.Textbox] = []
         self.agents: list[gr.Textbox] = []
         self.pairs: list[gr.Row] = []
+        self.rest = gr.State(())
         with gr.Accordion("Examples", open=True, elem_id="examples"):
             for number in range(1, EXAMPLES + 1):
                 with gr.Row(visible=False, elem_classes="tight") as pair:
@@ -89,7 +90,12 @@ class Editor:
     def fields(self) -> list[Any]:
         """The form, in the order that Fields.read takes."""
         texts = [self.role, self.found, self.nothing, self.template]
-        return [*texts, *self.customers, *self.agents, *self.answering.fields]
+        return [*texts, *self.customers, *self.agents, self.rest, *self.answering.fields]
+
+    @property
+    def boxes(self) -> list[Any]:
+        """The fields that a lead sees."""
+        return [field for field in self.fields if not isinstance(field, gr.State)]
 
     @property
     def filled(self) -> list[Any]:
@@ -157,18 +163,17 @@ class Editor:
         label = f"Bring my edits of {last['name']}@{last['version']} back"
         return {self.aside: list(aside), self.back_button: gr.update(value=label, visible=True)}
 
-    async def chips(self, opened: Opened, fields: Fields) -> Any:
+    def chips(self, opened: Opened, fields: Fields) -> Any:
         """The variables as they are named now, to be put into texts."""
         if not opened:
             return gr.skip()
-        return variables_html(await asyncio.to_thread(variables_in, self.desk.prompts, opened, fields))
+        return variables_html(fields.answering.variables)
 
     @spoken
     async def add(self, request: gr.Request, *values: Box) -> list[Any]:
-        """One more row for an example."""
+        """One more row for an example, after the last that holds anything."""
         require(request, "lead")
-        rows = len(Fields.read(values).examples) + 1
-        return [gr.update(visible=True) if number < rows else gr.skip() for number in range(EXAMPLES)]
+        return one_more([values[number::EXAMPLES] for number in range(EXAMPLES)])
 
     async def draft(self, opened: Opened, fields: Fields) -> PromptVersion:
         """What stands in the form."""
@@ -181,26 +186,32 @@ class Editor:
         prompt = edited(open_version(self.desk.prompts, opened).prompt, fields, author, note)
         return self.desk.prompts.save(opened["name"], prompt, opened["latest"])
 
-    def conflict(self, opened: Opened, fields: Fields, error: Conflict) -> Update:
-        """Both texts; the next save goes on top of what was just shown. What was not touched of how it answers is theirs
-        then, in the form too."""
+    def conflict(self, opened: Opened, values: Sequence[Box], error: Conflict) -> Update:
+        """Both texts; the next save goes on top of what was just shown. What was not touched is theirs then, in the form
+        too: of the boxes' `values` only those change that follow from it."""
         library = self.desk.prompts
         latest = library.versions(opened["name"])[-1]
-        before, theirs = open_version(library, opened).prompt, library.get(f"{opened['name']}@{latest}").prompt
-        answering = merged(fields.answering, shown_fields(before).answering, shown_fields(theirs).answering)
-        mine = dataclasses.replace(fields, answering=answering)
-        taken = {
-            box: value
-            for box, typed, value in zip(self.fields, fields.values(), mine.values(), strict=True)
-            if typed != value
-        }
-        told = f"{error} By {theirs.author}: {theirs.note}"
-        kept = f" What you left as it was of how it answers is theirs now, from version {latest}." if taken else ""
+        fields, theirs = Fields.read(values), library.get(f"{opened['name']}@{latest}").prompt
+        mine = merged_fields(fields, fields_before(library, opened), shown_fields(theirs))
+        typed = dict(zip(self.fields, values, strict=True))
+        filled = self._fill(mine) if mine != fields else {}
+        told = f"{error} By {theirs.author}: {theirs.note}{_taken(fields, mine, latest)}"
         return {
-            **taken,
-            **(self.answering.fitted(answering) if taken else {}),
+            **{box: value for box, value in filled.items() if box not in typed or typed[box] != value},
             self.opened: Opened(name=opened["name"], version=latest, latest=latest),
-            self.variables: variables_html(all_variables(answering, theirs)),
-            self.notice: notice(told + kept, "bad") + both_html(places(theirs), latest, draft_places(theirs, mine)),
+            self.variables: variables_html(mine.answering.variables),
+            self.notice: notice(told, "bad") + both_html(places(theirs), latest, draft_places(mine)),
             self.save_button: f"Save mine on top of version {latest}",
         }
+
+
+def _taken(fields: Fields, mine: Fields, latest: int) -> str:
+    """What of the form is theirs now, and what of it the form has no boxes for."""
+    if mine == fields:
+        return ""
+    before, after = draft_places(fields), draft_places(mine)
+    changed = [place for place in {**before, **after} if before.get(place) != after.get(place)]
+    names = ", ".join(dict.fromkeys("Examples" if place.startswith("Example ") else place for place in changed))
+    hidden = ", ".join(row.name for row in mine.answering.variables[VARIABLES:])
+    more = f" There are no boxes for these variables, which are saved too: {hidden}." if hidden else ""
+    return f" What you left as it was is theirs now, from version {latest}: {names}.{more}"

@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
-from bot.errors import InvalidMessage, PromptError
+from bot.errors import BotError, InvalidMessage, PromptError
 from bot.prompts.library import DRAFT, PromptLibrary
 from bot.prompts.schema import Prompt, check_prompt
 from bot.prompts.version import PromptVersion
-from bot.web.pages.studio.answering import Answering, Box, Row, all_variables, settings
+from bot.web.pages.studio.answering import Answering, Box, merged, settings, without_boxes
 
 EXAMPLES = 20
-"""Examples that the form shows; a version with more keeps the rest as they are."""
+"""Examples that the form has boxes for; it keeps the rest as they are."""
 SOURCE = "written on the page"
 
 
@@ -58,19 +58,21 @@ class Fields:
 
     @classmethod
     def read(cls, values: Sequence[Box]) -> Fields:
-        """From the form's boxes: four texts, then the customers' sides, then the agents', then how it answers."""
+        """From the form's boxes: four texts, then the customers' sides, then the agents', then the examples that had no
+        boxes, then how it answers."""
         boxes = [value.replace("\r\n", "\n") if isinstance(value, str) else value for value in values]
         texts = [str(value or "") for value in boxes[: 4 + 2 * EXAMPLES]]
         customers, agents = texts[4 : 4 + EXAMPLES], texts[4 + EXAMPLES :]
+        rest, *answering = boxes[4 + 2 * EXAMPLES :]
         pairs = tuple((c, a) for c, a in zip(customers, agents, strict=True) if c.strip() or a.strip())
         role, found, nothing, template = texts[:4]
-        return cls(role, found, nothing, template, pairs, Answering.read(boxes[4 + 2 * EXAMPLES :]))
+        return cls(role, found, nothing, template, pairs + without_boxes(rest), Answering.read(answering))
 
-    def values(self) -> list[str | bool]:
+    def values(self) -> list[Box]:
         """For the form's boxes, in the order of `read`."""
         pairs = [*self.examples[:EXAMPLES], *[("", "")] * (EXAMPLES - len(self.examples))]
         texts = [self.role, self.found, self.nothing, self.template, *[c for c, _ in pairs], *[a for _, a in pairs]]
-        return [*texts, *self.answering.values()]
+        return [*texts, self.examples[EXAMPLES:], *self.answering.values()]
 
     def named(self) -> dict[str, str]:
         """Every text by its place, for a comparison that people read."""
@@ -85,32 +87,21 @@ class Fields:
 def edited(parent: Prompt, fields: Fields, author: str, note: str) -> Prompt:
     """`parent` with what the form holds. Raises PromptError naming every fault and its place; those of how it answers come
     before those of the texts."""
-    rest = [example.model_dump() for example in parent.examples[EXAMPLES:]]
     pairs = [{"customer": c, "agent": a, "source": _source(parent, c, a)} for c, a in fields.examples]
     knowledge = {"found": fields.found, "nothing": fields.nothing} if fields.found or fields.nothing else None
     return check_prompt(
         {
             **parent.model_dump(exclude_none=True),
-            **settings(fields.answering, parent, has_examples(parent, fields)),
+            **settings(fields.answering, parent, bool(fields.examples)),
             "role": fields.role,
             "knowledge": knowledge,
             "template": fields.template,
-            "examples": pairs + rest,
+            "examples": pairs,
             "author": author.strip(),
             "note": note.strip(),
             "date": datetime.date.today(),
         }
     )
-
-
-def has_examples(parent: Prompt, fields: Fields) -> bool:
-    """Those that the form does not show are there too."""
-    return bool(fields.examples or parent.examples[EXAMPLES:])
-
-
-def variables_in(library: PromptLibrary, opened: Opened, fields: Fields) -> tuple[Row, ...]:
-    """The variables that texts may hold now."""
-    return all_variables(fields.answering, open_version(library, opened).prompt)
 
 
 def _source(parent: Prompt, customer: str, agent: str) -> str:
@@ -128,9 +119,24 @@ def check_remarks(author: str, note: str) -> None:
 
 
 def shown_fields(prompt: Prompt) -> Fields:
-    """What the form can show, so that examples and variables past its rows count as unchanged."""
-    fields = Fields.of(prompt)
-    return dataclasses.replace(fields, examples=fields.examples[:EXAMPLES], answering=fields.answering.shown_rows())
+    """What the form holds as long as nothing is touched."""
+    return Fields.read(Fields.of(prompt).values())
+
+
+def merged_fields(mine: Fields, base: Fields, theirs: Fields) -> Fields:
+    """`mine`, and `theirs` for what I left as `base` had it. The examples count as one."""
+    texts = [field.name for field in dataclasses.fields(Fields) if field.name != "answering"]
+    taken = {key: getattr(theirs, key) for key in texts if getattr(mine, key) == getattr(base, key)}
+    return dataclasses.replace(mine, **taken, answering=merged(mine.answering, base.answering, theirs.answering))
+
+
+def fields_before(library: PromptLibrary, opened: Opened) -> Fields:
+    """What a save of the form changes: the latest version at the time when the form was filled, perhaps from an older one.
+    Where that cannot be read it is the one that the form was filled from."""
+    try:
+        return shown_fields(library.get(f"{opened['name']}@{opened['latest']}").prompt)
+    except (BotError, OSError):
+        return shown_fields(open_version(library, opened).prompt)
 
 
 def open_version(library: PromptLibrary, opened: Opened) -> PromptVersion:

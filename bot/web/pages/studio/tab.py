@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -69,7 +70,7 @@ class Studio:
         saving.then(editor.clear_note, notes, notes, **QUIET)
         # Not `input`: what is deleted or pasted changes a box too. One listener, for Gradio lets two that wait for the same
         # box start each other again and again.
-        typed = [box.change for box in (*editor.fields, self.preview.question)]
+        typed = [box.change for box in (*editor.boxes, self.preview.question)]
         gr.on(typed, trigger_mode="always_last", **self._looking)
 
     @property
@@ -91,7 +92,7 @@ class Studio:
         return {
             **await self.preview.look(request, opened, question, *values),
             self.changes.changes: await self.changes.look(request, opened, before, after, *values),
-            self.editor.variables: await self.editor.chips(opened, Fields.read(values)),
+            self.editor.variables: self.editor.chips(opened, Fields.read(values)),
         }
 
     @property
@@ -214,14 +215,14 @@ class Studio:
         try:
             return await asyncio.to_thread(self._save, query, opened, fields, person.name or author, note)
         except Conflict as error:
-            return await asyncio.to_thread(self._conflict, query, opened, fields, error)
+            return await asyncio.to_thread(self._conflict, query, opened, values, error)
         except Exception as error:
             return {self.editor.notice: notice(in_words(error), "bad")}
 
     def _save(self, query: str, opened: Opened, fields: Fields, author: str, note: str) -> Update:
         saved = self.editor.save(opened, fields, author, note)
         if saved.version <= opened["latest"]:
-            return {self.editor.notice: notice(f"Nothing to save: these are the texts of {saved.ref}.")}
+            return {self.editor.notice: notice(f"Nothing to save: {saved.ref} holds all of this already.")}
         told = f"{saved.ref} is saved. Run its cases, then publish it."
         return {
             **self._around(saved, saved.version, query),
@@ -229,8 +230,8 @@ class Studio:
             self.editor.notice: notice(told, "good"),
         }
 
-    def _conflict(self, query: str, opened: Opened, fields: Fields, error: Conflict) -> Update:
-        """Both texts, theirs as the version that is open; the form stays as it is."""
-        shown = self.editor.conflict(opened, fields, error)
+    def _conflict(self, query: str, opened: Opened, values: Sequence[Box], error: Conflict) -> Update:
+        """Both texts, theirs as the version that is open; what was typed stays in the form."""
+        shown = self.editor.conflict(opened, values, error)
         latest = shown[self.editor.opened]["latest"]
         return {**self._around(self.desk.prompts.get(f"{opened['name']}@{latest}"), latest, query), **shown}

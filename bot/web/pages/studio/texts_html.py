@@ -12,8 +12,8 @@ from bot.prompts.version import PromptVersion
 from bot.types import Message
 from bot.web.pages.html import differences, escape, inline_difference, table
 from bot.web.pages.inspector import messages_html
-from bot.web.pages.studio.answering import Answering, Row, all_variables, technique_of
-from bot.web.pages.studio.form import EXAMPLES, Fields, has_examples
+from bot.web.pages.studio.answering import Answering, Row, technique_of
+from bot.web.pages.studio.form import Fields
 
 FINDINGS = 12
 """Findings that are shown at once."""
@@ -45,16 +45,10 @@ def about_html(found: PromptVersion) -> str:
         ("Technique", escape(prompt.technique)),
         ("Date", f"{prompt.date:%Y-%m-%d}"),
         ("Author", escape(prompt.author)),
-        ("Decoding", escape(_decoding(prompt))),
-        *[("Examples shown", escape(Answering.of(prompt).examples_in_words()))] * bool(prompt.select),
+        *((label, escape(text)) for label, text in Answering.of(prompt).chosen().items()),
         ("Hash", f"<code>{prompt.hash[:12]}</code>"),
     ]
     return f'<p class="description">{escape(prompt.note)}</p>{table(rows)}'
-
-
-def _decoding(prompt: Prompt) -> str:
-    values = prompt.decoding.model_dump(exclude_none=True)
-    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in values.items()) or "defaults"
 
 
 def preview_html(messages: Sequence[Message], tokens: int, context: int) -> str:
@@ -93,12 +87,10 @@ def places(prompt: Prompt) -> dict[str, str]:
     return {**Fields.of(prompt).named(), "Technique": prompt.technique, **Answering.of(prompt).named()}
 
 
-def draft_places(parent: Prompt, fields: Fields) -> dict[str, str]:
-    """The same of what the form holds over `parent`, also where it is no valid prompt yet."""
-    rest = tuple((e.customer, e.agent) for e in parent.examples[EXAMPLES:])
-    texts = dataclasses.replace(fields, examples=fields.examples + rest).named()
-    answering = dataclasses.replace(fields.answering, variables=all_variables(fields.answering, parent))
-    return {**texts, "Technique": technique_of(answering, has_examples(parent, fields)), **answering.named()}
+def draft_places(fields: Fields) -> dict[str, str]:
+    """The same of what the form holds, also where it is no valid prompt yet."""
+    technique = technique_of(fields.answering, bool(fields.examples))
+    return {**fields.named(), "Technique": technique, **fields.answering.named()}
 
 
 def changes_html(before: Mapping[str, str], after: Mapping[str, str]) -> str:
