@@ -146,6 +146,7 @@ class Agent(Runnable[Turn, Answer]):
             clock.lap("resolve_ms")
             async with _within(clock.start + self.deadline, self.deadline):
                 screen = await self._screen(prompt, sampling)
+                clock.lap("load_ms")
                 found = await self._search(turn)
                 examples = await examples_for(turn, prompt, self.selector, self.engine)
             exchange.passages = answer.passages = found or ()
@@ -190,7 +191,7 @@ class Agent(Runnable[Turn, Answer]):
         return mix, prompt
 
     async def _screen(self, prompt: PromptVersion | None, sampling: Sampling) -> ReasoningFilter | None:
-        """What keeps the reasoning back; None where all is shown."""
+        """What keeps the reasoning back; None where all is shown. Only an engine that is ready can tell."""
         opened = await self.engine.opens_reasoning()
         if not hides_reasoning(prompt, opened):
             return None

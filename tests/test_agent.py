@@ -44,9 +44,24 @@ async def test_a_turn_is_searched_rendered_generated_and_recorded(desk: Desk) ->
     turn = desk.journal.turn(answer.turn_id)
     assert (turn.prompt, turn.finish_reason, turn.reply) == ("support@1", "stop", answer.reply)
     assert turn.messages[0]["content"] == call.messages[0].content
-    assert {"resolve_ms", "search_ms", "render_ms", "first_token_ms", "total_ms"} <= set(turn.timings)
+    assert {"resolve_ms", "load_ms", "search_ms", "render_ms", "first_token_ms", "total_ms"} <= set(turn.timings)
     assert turn.passages[0]["score"] == answer.passages[0].score
     assert len(turn.agent_hash) == 64
+
+
+class Loading(ScriptedEngine):
+    """One that loads its base at the first turn."""
+
+    async def opens_reasoning(self) -> bool:
+        await asyncio.sleep(0.5)
+        return False
+
+
+async def test_loading_the_base_is_no_part_of_the_search(desk: Desk) -> None:
+    desk.engine = Loading()
+    turn = desk.journal.turn((await desk.agent.ainvoke(asked("hours?", AgentSpec("", "support@1")))).turn_id)
+    assert turn.timings["load_ms"] > 450
+    assert turn.timings["search_ms"] < 450
 
 
 async def test_the_agents_hash_changes_with_each_part(desk: Desk) -> None:

@@ -29,9 +29,16 @@ def add_case(folder: Path, case: Case, remark: str) -> None:
         with alone(folder):
             _add(folder, case, remark)
     except OSError as error:
+        raise PromptError(f"{_left(folder, case)}: {error.strerror or error}.", "Make room, then save again.") from None
+
+
+def _left(folder: Path, case: Case) -> str:
+    """What an error in saving has left."""
+    try:
         there = case in read_cases(folder).cases
-        left = "is there, but the disk failed meanwhile, so it may not last" if there else "was not saved"
-        raise PromptError(f"The case {left}: {error.strerror or error}.", "Make room, then save again.") from None
+    except (OSError, PromptError):
+        return "It is not certain that the case was saved"
+    return "The case is there, but the disk failed meanwhile, so it may not last" if there else "The case was not saved"
 
 
 def _add(folder: Path, case: Case, remark: str) -> None:

@@ -174,10 +174,14 @@ async def _rules(prompt: Prompt, cases: Cases) -> list[Finding]:
         reply = filled(example.agent, values)
         said = reply.removeprefix(reasoned(reply)) if prompt.technique == "chain-of-thought" else reply
         faults = [f"{fault} Every reply must (cases.yaml)." for fault in await failures(rules, reply, values, (), None)]
-        for fault in faults + await broken(stated, said, values, rules):
+        told: list[tuple[Severity, str]] = [("error", fault) for fault in faults]
+        told += [
+            ("error" if rule.certain else "warning", fault) for rule, fault in await broken(stated, said, values, rules)
+        ]
+        for severity, fault in told:
             found.append(
                 Finding(
-                    "error", f"examples[{number}].agent", "breaks the rules", fault,
+                    severity, f"examples[{number}].agent", "breaks the rules", fault,
                     "Correct the example: a model follows it rather than the rule.",
                 )
             )  # fmt: skip

@@ -69,28 +69,25 @@ def render(
         return (*led, *history)
     from langchain_core.prompts import ChatPromptTemplate
 
-    from bot.prompts.template import templates
+    from bot.prompts.template import templates, without_blanks
 
     texts = texts_of(prompt, examples, passages)
     values = {**fill_variables(prompt, variables), "passages": show_passages(passages or ()), "message": history[-1].content}
     check_growth(texts, values)
     earlier = [(message.role, message.content) for message in history[:-1]]
     made = ChatPromptTemplate(templates(texts)).format_messages(history=earlier, **values)
-    messages = [_to_message(message) for message in made]
-    if texts[0]:
-        # Its variables may be empty.
-        system = Message("system", messages.pop(0).content.strip())
-        messages = [system] * bool(system.content) + messages
-    return tuple(messages)
+    return tuple(_to_message(message) for message in (without_blanks(made) if texts[0] else made))
 
 
 def check_growth(texts: Sequence[str], values: Mapping[str, str]) -> None:
     """Raises PromptError before anything is allocated that no engine would be sent: a text may repeat a variable."""
-    size = sum(grown(text, values) for text in texts)
+    check_characters(sum(grown(text, values) for text in texts))
+
+
+def check_characters(size: int) -> None:
+    """Raises PromptError for more characters in all than an engine is sent."""
     if size > MAX_RENDERED:
-        raise PromptError(
-            f"The rendered prompt would have {size:,} characters; at most {MAX_RENDERED:,} are sent.", "Shorten it."
-        )
+        raise PromptError(f"The rendered prompt has {size:,} characters; at most {MAX_RENDERED:,} are sent.", "Shorten it.")
 
 
 def _to_message(message: BaseMessage) -> Message:
@@ -104,8 +101,5 @@ def size_of(messages: Sequence[Message]) -> int:
 
 def check_size(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     """`messages`, or PromptError when they are more than an engine is sent."""
-    if size_of(messages) > MAX_RENDERED:
-        raise PromptError(
-            f"The rendered prompt has {size_of(messages):,} characters; at most {MAX_RENDERED:,} are sent.", "Shorten it."
-        )
+    check_characters(size_of(messages))
     return messages

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.example_selectors import BaseExampleSelector
+from langchain_core.messages import BaseMessage, SystemMessage
 from langchain_core.prompts import ChatPromptTemplate, FewShotChatMessagePromptTemplate, MessagesPlaceholder
 
 from bot.prompts.schema import filled, variables_of
@@ -40,3 +41,11 @@ def templates(texts: Sequence[str]) -> list[Any]:
             )
         )
     return [*made, MessagesPlaceholder("history", optional=True), ("human", last)]
+
+
+def without_blanks(made: Sequence[BaseMessage]) -> list[BaseMessage]:
+    """What was made of texts with a system message: that one without the blanks around it, and left out where its variables
+    were empty."""
+    system, *others = made
+    content = str(system.content).strip()
+    return [*([SystemMessage(content)] if content else []), *others]

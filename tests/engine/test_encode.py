@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 from bot.base import STARTER, Base, open_base
 from bot.engine.local.encode import encode, encode_reply, opens_reasoning
 from bot.engine.local.engine import LocalEngine
-from bot.errors import DataError
+from bot.errors import DataError, EngineError
 from bot.types import Message
 
 TOKENIZER = AutoTokenizer.from_pretrained(STARTER)
@@ -83,6 +83,30 @@ def test_a_template_that_opens_the_reasoning_is_known(opening: str, opens: bool)
     )
     assert written in tokenizer.chat_template
     assert opens_reasoning(tokenizer) is opens
+
+
+@pytest.mark.parametrize(("opening", "opens"), [("", False), ("<think>\\n", True)])
+async def test_a_base_whose_template_insists_on_a_system_message_is_served(
+    tiny_base: Base, tmp_path: Path, opening: str, opens: bool
+) -> None:
+    shutil.copytree(tiny_base.path, tmp_path / "base")
+    template = tmp_path / "base" / "chat_template.jinja"
+    insists = "{%- if messages[0].role != 'system' %}{{ raise_exception('no system message') }}{% endif %}"
+    template.write_text(
+        insists + template.read_text().replace("prompt %}{{- '<|assistant|>'", f"prompt %}}{{{{- '<|assistant|>{opening}'")
+    )
+    engine = LocalEngine(open_base(str(tmp_path / "base")), "float32")
+    assert await engine.opens_reasoning() is opens
+    with pytest.raises(EngineError, match="no system message"):
+        engine.count([Message("user", "a")])
+    assert engine.count([Message("system", "b"), Message("user", "a")])
+    await engine.close()
+
+
+def test_a_template_that_takes_nothing_opens_no_reasoning() -> None:
+    tokenizer = AutoTokenizer.from_pretrained(STARTER)
+    tokenizer.chat_template = "{{ raise_exception('never') }}"
+    assert not opens_reasoning(tokenizer)
 
 
 async def test_the_engine_tells_whether_its_base_opens_the_reasoning(tiny_base: Base, tmp_path: Path) -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import datetime
+import io
+import runpy
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
 
 from bot.errors import BotError, Conflict, InvalidMessage, NotFound
 from bot.journal import people as module
@@ -130,3 +135,19 @@ def test_names_are_taken_once_and_must_be_known(people: People) -> None:
             act("mikka")
     with pytest.raises(InvalidMessage):
         people.set_password("mika", "")
+
+
+@pytest.mark.parametrize(("dialect", "dropped"), [("postgresql", True), ("sqlite", False)])
+def test_users_ids_have_no_default_where_the_database_can_take_it_off(
+    monkeypatch: pytest.MonkeyPatch, dialect: str, dropped: bool
+) -> None:
+    path = Path(module.__file__).with_name("migrations") / "versions" / "0006_user_ids.py"
+    migration = runpy.run_path(str(path))
+    written = io.StringIO()
+    context = MigrationContext.configure(dialect_name=dialect, opts={"as_sql": True, "output_buffer": written})
+    connection = SimpleNamespace(dialect=context.dialect, scalars=lambda query: SimpleNamespace(all=list))
+    monkeypatch.setattr(migration["op"], "get_bind", lambda: connection)
+    with Operations.context(context):
+        migration["upgrade"]()
+    assert "ADD COLUMN id VARCHAR(32) DEFAULT '' NOT NULL" in written.getvalue()
+    assert ("ALTER TABLE users ALTER COLUMN id DROP DEFAULT" in written.getvalue()) is dropped

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import textwrap
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from bot.errors import PromptError
 from bot.prompts.case_file import add_case
-from bot.prompts.cases import FILE, Case, read_cases
+from bot.prompts.cases import FILE, Case, Cases, read_cases
 from tests.conftest import ROOT
 
 CASE = Case.model_validate({"message": "New?", "expect": [{"contains": "{{yes}}"}, {"not_contains": "no"}]})
@@ -117,3 +119,18 @@ def test_of_many_writers_none_is_lost(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda case: add_case(tmp_path, case, "x"), cases))
     assert {case.title for case in read_cases(tmp_path).cases} == {"One?", *(case.name for case in cases)}
+
+
+@pytest.mark.parametrize("second", [OSError(errno.EIO, os.strerror(errno.EIO)), PromptError("cases.yaml is not valid.")])
+def test_the_first_error_is_told_where_nothing_can_be_read_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second: Exception
+) -> None:
+    raised = iter([OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), second])
+
+    def failing(folder: Path) -> Cases:
+        raise next(raised)
+
+    monkeypatch.setattr("bot.prompts.case_file.read_cases", failing)
+    with pytest.raises(PromptError, match="not certain that the case was saved: No space left"):
+        added(tmp_path, BLOCK)
+    assert (tmp_path / FILE).read_text() == BLOCK

@@ -86,21 +86,27 @@ async def test_the_cases_are_held_against_examples_and_variables() -> None:
         ('Answer in one sentence. End every reply with "Yours, {who}".', "Here it is. Yours, Wren", "Here it is."),
         ("Answer. Never promise a refund.", "I cannot promise a refund.", "I promise you a full refund."),
         ("Answer. Never promise refunds.", "You will get a refund if it is broken.", "You will get your refund."),
-        ("Answer. Always greet the customer.", "Good morning! It is here.", "It is here."),
-        ("Answer. Start every reply with a friendly greeting.", "Hi, it is here.", "This is it."),
-        ('Answer. Never say "fine".', "We will define it.", "That is Fine."),
+        (
+            "Answer as {who}, only from the knowledge below, in one sentence.",
+            "Hi Anna,\n\nIt is here.",
+            "It is here. It is.",
+        ),
+        ("If all is well, be brief. Keep every reply to one sentence.", "It is here.\n\n{who}", "It is here. It is."),
+        ('Answer. Never use the word "fine".', "We will define it.", "That is Fine."),
+        ('Answer. Never say "no problem".', "There is no charge for that.", "Sure, no problem."),
         ("Answer. Do not use exclamation marks.", "Here it is.", "Here it is!"),
         ('Answer. Every reply must contain "order".', "Your order is here.", "It is here."),
     ],
 )
 async def test_an_example_may_not_break_what_the_role_says(role: str, held: str, against: str) -> None:
-    who = {"variables": {"who": {"description": "d", "default": "Wren"}}} if "{who}" in role else {}
+    who = {"variables": {"who": {"description": "d", "default": "Wren"}}} if "{who}" in role + held else {}
     assert not await rules({"role": role, "examples": [example("hi", held)], **who})
     prompt = Prompt.model_validate(
         {**GOOD, "role": role, "examples": [example("hi", held), example("well?", against)], **who}
     )
     (finding,) = await lint(prompt, Cases())
     assert (finding.rule, finding.place) == ("breaks the rules", "examples[2].agent")
+    assert finding.severity == ("warning" if "promise" in role else "error")
     assert finding.what.startswith("The role says “")
 
 
@@ -109,13 +115,50 @@ async def test_an_example_may_not_break_what_the_role_says(role: str, held: str,
     [
         "If nothing is known, answer in one sentence.", "Answer the first question in one sentence.",
         "Summarise the problem in one sentence, then answer.", "Answer in one sentence per question.",
-        "Answer.\n\nWhere somebody is angry:\n- Answer in one sentence.\n- Always greet the customer.",
-        "Answer. Never say \"no\" without a reason.", "Answer. Never promise a refund before the lamp is back.",
+        "Answer.\n\nWhere somebody is angry:\n- Answer in one sentence.\n- Never say \"no problem\".",
+        "Answer yes-or-no questions in one sentence.", "Reply to greetings in one sentence.",
+        "Answer refund questions in two sentences.", "Answer each question in one sentence.",
+        "Angry customers:\n- Answer in one sentence.", "Angry customers:\nHello there. Answer in one sentence.",
+        "Angry customers\n\n- Be kind.\n- Answer in one sentence.", "- Angry customers:\n  - Answer in one sentence.",
+        "# Angry customers\nBe kind.\n\nAnswer in one sentence.", "**Angry customers**\n\nBe kind.\n\nAnswer in one sentence.",
+        "Where somebody is angry, be kind. Answer in one sentence.", "Angry customers: be kind. Answer in one sentence.",
+        "Answer. Never say \"no\".", "Answer. Always greet the customer.", "Answer. Never say \"no\" without a reason.", "Answer. Never promise a refund before the lamp is back.",
         "Answer. Try to keep every reply to one sentence.", "Answer. Say \"hello\" or \"hi\".", "Answer in 0 sentences.",
     ],
 )  # fmt: skip
 async def test_what_may_hold_for_some_replies_only_is_no_rule(role: str) -> None:
     assert not rules_of(role)
+
+
+@pytest.mark.parametrize(
+    ("role", "reply"),
+    [
+        ("Answer. Never promise a refund.", "You will receive the refund form by e-mail today."),
+        ("Answer. Never promise a refund.", "Send it back and you will get a refund."),
+        ("Answer. Never promise a refund.", "You will get a refund as long as it is broken."),
+        ('Answer. Never say "no".', "There is no charge for that."),
+        ("Answer. Always greet the customer.", "Guten Tag! Die Lampe ist da."),
+    ],
+)
+async def test_a_reply_that_need_not_break_a_rule_is_not_told_of(role: str, reply: str) -> None:
+    assert not await rules({"role": role, "examples": [example("hi", reply)]})
+
+
+@pytest.mark.parametrize(
+    "role",
+    [
+        f'Answer. End every reply with "{"x" * 2001}".',
+        "Answer. No more than ſix sentences per reply.",
+        f'Answer. Never say "{"x " * 9_000}',
+    ],
+)
+async def test_what_is_no_assertion_is_no_rule(role: str) -> None:
+    assert not rules_of(role)
+    assert not [
+        finding
+        for finding in await lint(Prompt.model_validate(GOOD | {"role": role}), Cases())
+        if finding.severity == "error"
+    ]
 
 
 async def test_what_the_cases_ask_for_already_is_told_once() -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.prompts import ChatPromptTemplate
+from pydantic import ValidationError
 
 from bot.engine.chat_model import ChatSwitchboard
 from bot.engine.scripted import ScriptedEngine
@@ -14,7 +18,7 @@ from bot.limits import MAX_RENDERED
 from bot.prompts.render import check_size, render
 from bot.prompts.schema import Example, Prompt, Variable, parse_prompt
 from bot.prompts.version import PromptVersion
-from bot.types import Message, Passage
+from bot.types import ROLE_OF, Message, Passage
 
 FEW_SHOT = """
 technique: few-shot
@@ -144,6 +148,53 @@ def test_what_a_version_is_given_is_capped_before_it_is_made(version: PromptVers
     long = PromptVersion("long", 1, version.prompt.model_copy(update={"role": "{name}" * 3_000}))
     with pytest.raises(PromptError, match=f"{MAX_RENDERED:,}"):
         long.invoke({"message": "hi", "name": "x" * 8_000_000})
+
+
+LONG = [("human", "x" * MAX_RENDERED)]
+
+
+@pytest.mark.parametrize(
+    ("fixed", "given"),
+    [
+        ({"name": lambda: "x" * MAX_RENDERED}, {}),
+        ({"name": "Kim", "history": LONG}, {}),
+        ({"name": "Kim"}, {"history": LONG}),
+    ],
+)
+def test_partials_and_history_count_too(version: PromptVersion, fixed: dict[str, Any], given: dict[str, Any]) -> None:
+    with pytest.raises(PromptError, match=f"{MAX_RENDERED:,}"):
+        version.partial(**fixed).invoke({"message": "hi"} | given)
+
+
+def test_a_partial_may_be_a_function(version: PromptVersion) -> None:
+    said = version.partial(name=lambda: "Kim").format_messages(message="hi")
+    assert [m.content for m in said[:3:2]] == ["You are Kim of the desk. {Braces}", "Kim here, not {name}."]
+
+
+@pytest.mark.parametrize("name", ["", " \n", " Kim\n"])
+def test_blanks_around_the_system_message_go_as_in_render(version: PromptVersion, name: str) -> None:
+    bare = PromptVersion("bare", 1, version.prompt.model_copy(update={"role": "{name}"}))
+    said = [(ROLE_OF[m.type], m.content) for m in bare.invoke({"message": "Now?", "name": name}).to_messages()]
+    wanted = render(bare.prompt, bare.prompt.examples, {"name": name}, None, [Message("user", "Now?")])
+    assert said == [(message.role, message.content) for message in wanted]
+
+
+def test_a_version_never_changes(version: PromptVersion) -> None:
+    before = len(version.messages)
+    with pytest.raises(PromptError, match=r"support@2 .* never changes"):
+        version.append(("human", "More."))
+    with pytest.raises(PromptError, match=r"support@2 .* never changes"):
+        version.extend([("human", "More.")])
+    with pytest.raises(ValidationError, match="frozen"):
+        version.version = 3
+    assert len(version.messages) == before
+    assert len((version + "More.").messages) == before + 1
+
+
+@pytest.mark.parametrize("make", [lambda: PromptVersion.from_messages(["hi"]), lambda: PromptVersion.from_template("hi")])
+def test_a_version_is_made_of_a_prompt(make: Callable[[], object]) -> None:
+    with pytest.raises(PromptError, match="made of a prompt"):
+        make()
 
 
 @pytest.mark.parametrize("name", ["message", "passages", "history", "stop", "self"])

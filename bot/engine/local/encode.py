@@ -6,6 +6,7 @@ tokenising, whoever wrote the text. Knows nothing of models.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import threading
 from collections.abc import Sequence
@@ -23,13 +24,15 @@ _OPENED = re.compile(r"<think(?:ing)?>\s*\Z", re.I)
 
 
 def _ids(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], generation_prompt: bool) -> list[int]:
+    from jinja2 import TemplateError
+
     chat = [{"role": message.role, "content": message.content} for message in messages]
     try:
         with _ONE_AT_A_TIME:
             ids: list[int] = tokenizer.apply_chat_template(
                 chat, add_generation_prompt=generation_prompt, sanitize_control_tokens=True, return_dict=False
             )
-    except ValueError as error:
+    except (ValueError, TemplateError) as error:
         raise EngineError(
             f"The base's chat template does not take these messages: {error}", "Choose another base."
         ) from None
@@ -42,8 +45,13 @@ def encode(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> l
 
 
 def opens_reasoning(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Whether the chat template opens a reply with `<think>` and leaves it open, as those of bases that always reason do."""
-    return bool(_OPENED.search(str(tokenizer.decode(encode(tokenizer, [Message("user", "?")])))))
+    """Whether the chat template opens a reply with `<think>` and leaves it open, as those of bases that always reason do.
+    False for one that takes a message neither alone nor behind a system message."""
+    asked = Message("user", "?")
+    for messages in ([asked], [Message("system", "."), asked]):
+        with contextlib.suppress(EngineError):
+            return bool(_OPENED.search(str(tokenizer.decode(encode(tokenizer, messages)))))
+    return False
 
 
 def encode_reply(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], reply: str) -> tuple[list[int], int]:

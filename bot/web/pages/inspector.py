@@ -14,6 +14,7 @@ from bot.web.pages.html import escape, lines, milliseconds, notice, short_hash, 
 EMPTY = '<div class="empty">Send a message, then click it here or in the chat to see how its reply was made.</div>'
 STAGES = {
     "resolve_ms": "Names resolved",
+    "load_ms": "Base ready",
     "search_ms": "Knowledge searched",
     "render_ms": "Prompt rendered",
     "first_token_ms": "First token after",

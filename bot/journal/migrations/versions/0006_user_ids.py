@@ -21,6 +21,10 @@ def upgrade() -> None:
     for name in connection.scalars(sa.select(users.c.name)).all():
         connection.execute(sa.update(users).where(users.c.name == name).values(id=_owner(name)))
     op.create_index(op.f('ix_users_id'), 'users', ['id'], unique=True)
+    # The default served the rows that were there. SQLite cannot take it off without making the table anew; there it stays,
+    # and no row is written without an id.
+    if connection.dialect.name != 'sqlite':
+        op.alter_column('users', 'id', server_default=None)
 
 
 def downgrade() -> None:
