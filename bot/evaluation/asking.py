@@ -150,14 +150,12 @@ class _Asking:
         await self._work_off(requests)
         if self.hides:
             # The reference stands where the arm's own reply would: behind its reasoning.
-            first = {item.id: self.said.get((item.id, own_seed(item, self.seeds[0]))) for item, _ in sent}
-            await self._work_off(
-                [
-                    (item, Score(messages, mix, item.reference, reasoned(first[item.id].text, self.opened)))
-                    for item, messages in sent
-                    if item.reference and item.id in first
-                ]
-            )
+            behind: list[tuple[Item, Ask | Score]] = []
+            for item, messages in sent:
+                said = self.said.get((item.id, own_seed(item, self.seeds[0])))
+                if item.reference and said:
+                    behind.append((item, Score(messages, mix, item.reference, reasoned(said.text))))
+            await self._work_off(behind)
 
     async def _sent(self, mix: Mix, prompt: PromptVersion | None, reply: int) -> list[tuple[Item, tuple[Message, ...]]]:
         """The items that can be sent, with their messages: those alike in length together, which share steps best."""

@@ -100,8 +100,9 @@ class Console:
 
     @property
     def describing(self) -> dict[str, Any]:
-        """A listener's arguments that bring the summary up to date."""
-        return {"fn": self.describe, "inputs": self._values, "outputs": [self.summary], **QUIET}
+        """A listener's arguments that bring the summary up to date: one after the other, so that the last one stays."""
+        order: dict[str, Any] = {"concurrency_id": "summary", "concurrency_limit": 1}
+        return {"fn": self.describe, "inputs": self._values, "outputs": [self.summary], **order, **QUIET}
 
     def loaded(self) -> list[Any]:
         """What `load` fills."""

@@ -55,8 +55,13 @@ class Studio:
         shelf, editor = self.shelf, self.editor
         where = [shelf.search, editor.opened, editor.aside, editor.note]
         for run in (
-            shelf.name.input(self.pick_name, [shelf.name, *where, *editor.fields], self.filled, **QUIET),
-            shelf.version.input(self.pick_version, [shelf.version, *where, *editor.fields], self.filled, **QUIET),
+            # Of several quick choices the last one counts.
+            shelf.name.input(
+                self.pick_name, [shelf.name, *where, *editor.fields], self.filled, trigger_mode="always_last", **QUIET
+            ),
+            shelf.version.input(
+                self.pick_version, [shelf.version, *where, *editor.fields], self.filled, trigger_mode="always_last", **QUIET
+            ),
             shelf.begin_button.click(
                 self.begin, [shelf.new_name, shelf.source, editor.author, *where[1:], *editor.fields], self.filled, **QUIET
             ),
