@@ -3,6 +3,7 @@ a customer's thumb-down into an example, and two leads at once."""
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -187,12 +188,14 @@ def save_second(page: Page, other: Page, server: Server, shot: Shot) -> None:
     write_role(other, "You are {agent_name}. Answer as ben would.")
     save(other, "Mine.")
     expect(other.locator("#save-notice .both-texts")).to_contain_text("kindly")
-    expect(other.locator("#save-notice .both-texts")).to_contain_text("Within 5 business days")
+    expect(other.locator("#save-notice .notice")).to_contain_text("theirs now, from version 4: Examples")
+    expect(other.get_by_label("Example 1, agent")).to_have_value(re.compile("Within 5 business days"))
     expect(other.locator("#save-notice .both-texts")).to_contain_text("as ben would")
     expect(other.locator("#role textarea")).to_have_value("You are {agent_name}. Answer as ben would.")
     shot(other, "studio-conflict")
     other.get_by_role("button", name="Save mine on top of version 4").click()
     expect(other.locator("#save-notice")).to_contain_text("support@5 is saved")
+    assert "Within 5 business days" in (server.workspace / "prompts" / "support" / "v5.yaml").read_text()
     assert "kindly" in (server.workspace / "prompts" / "support" / "v3.yaml").read_text()
 
 

@@ -157,7 +157,17 @@ async def test_my_examples_stay_mine_as_a_whole(studio: Studio, desk: Desk) -> N
     await mine.save_on_top()
     saved = desk.prompts.get("support@4").prompt
     assert saved.role == "Answer as ben."
-    assert [e.customer for e in saved.examples] == [e.customer for n, e in enumerate(pairs) if n != 1]
+    assert saved.examples == [e for n, e in enumerate(pairs) if n != 1], "and where they came from is not forgotten"
+
+
+async def test_theirs_cannot_be_read_is_told_and_the_form_stays(studio: Studio, desk: Desk) -> None:
+    mine = Page(studio, ADA, fields(desk, 1, role="Answer as ada."), version=1)
+    mine.opened = opened(1, 1)
+    (desk.prompts.root / "support" / "v2.yaml").write_text("{ broken")
+    boxes = dict(mine.boxes)
+    await mine.save()
+    assert "support@2 is not valid YAML" in mine.told
+    assert (mine.boxes, mine.opened) == (boxes, opened(1, 1))
 
 
 async def test_who_goes_back_to_an_older_version_still_does_after_a_conflict(studio: Studio, desk: Desk) -> None:

@@ -33,6 +33,7 @@ from bot.web.pages.studio.form import (
     merged_fields,
     open_version,
     shown_fields,
+    versions_before,
 )
 from bot.web.pages.studio.texts_html import both_html, draft_places, places, variables_html
 
@@ -183,7 +184,8 @@ class Editor:
         """The form as the next version. One that is no newer than the latest had these texts before. Raises Conflict where
         another was saved meanwhile."""
         check_remarks(author, note)
-        prompt = edited(open_version(self.desk.prompts, opened).prompt, fields, author, note)
+        before = versions_before(self.desk.prompts, opened)
+        prompt = edited(open_version(self.desk.prompts, opened).prompt, fields, author, note, before)
         return self.desk.prompts.save(opened["name"], prompt, opened["latest"])
 
     def conflict(self, opened: Opened, values: Sequence[Box], error: Conflict) -> Update:
@@ -192,13 +194,14 @@ class Editor:
         library = self.desk.prompts
         latest = library.versions(opened["name"])[-1]
         fields, theirs = Fields.read(values), library.get(f"{opened['name']}@{latest}").prompt
+        before = (opened["version"], *opened.get("before", ()))
         mine = merged_fields(fields, fields_before(library, opened), shown_fields(theirs))
         typed = dict(zip(self.fields, values, strict=True))
         filled = self._fill(mine) if mine != fields else {}
         told = f"{error} By {theirs.author}: {theirs.note}{_taken(fields, mine, latest)}"
         return {
             **{box: value for box, value in filled.items() if box not in typed or typed[box] != value},
-            self.opened: Opened(name=opened["name"], version=latest, latest=latest),
+            self.opened: Opened(name=opened["name"], version=latest, latest=latest, before=before),
             self.variables: variables_html(mine.answering.variables),
             self.notice: notice(told, "bad") + both_html(places(theirs), latest, draft_places(mine)),
             self.save_button: f"Save mine on top of version {latest}",

@@ -9,7 +9,7 @@ import dataclasses
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from bot.errors import BotError, InvalidMessage, PromptError
 from bot.prompts.library import DRAFT, PromptLibrary
@@ -23,11 +23,13 @@ SOURCE = "written on the page"
 
 
 class Opened(TypedDict):
-    """What the form was filled from: a version, and which was the latest at that time."""
+    """What the form was filled from: a version, which was the latest at that time, and after a conflict the versions before,
+    whose examples it may hold too."""
 
     name: str
     version: int
     latest: int
+    before: NotRequired[tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +86,10 @@ class Fields:
         return places
 
 
-def edited(parent: Prompt, fields: Fields, author: str, note: str) -> Prompt:
-    """`parent` with what the form holds. Raises PromptError naming every fault and its place; those of how it answers come
-    before those of the texts."""
-    pairs = [{"customer": c, "agent": a, "source": _source(parent, c, a)} for c, a in fields.examples]
+def edited(parent: Prompt, fields: Fields, author: str, note: str, before: Sequence[Prompt] = ()) -> Prompt:
+    """`parent` with what the form holds, with examples of `before` perhaps. Raises PromptError naming every fault and its
+    place; those of how it answers come before those of the texts."""
+    pairs = [{"customer": c, "agent": a, "source": _source((parent, *before), c, a)} for c, a in fields.examples]
     knowledge = {"found": fields.found, "nothing": fields.nothing} if fields.found or fields.nothing else None
     return check_prompt(
         {
@@ -104,9 +106,9 @@ def edited(parent: Prompt, fields: Fields, author: str, note: str) -> Prompt:
     )
 
 
-def _source(parent: Prompt, customer: str, agent: str) -> str:
+def _source(parents: Sequence[Prompt], customer: str, agent: str) -> str:
     """An example that was corrected on one side still comes from where it came from."""
-    near = [e for e in parent.examples if e.customer == customer or e.agent == agent]
+    near = [e for parent in parents for e in parent.examples if e.customer == customer or e.agent == agent]
     near.sort(key=lambda e: (e.customer, e.agent) != (customer, agent))
     return near[0].source if near else SOURCE
 
@@ -146,11 +148,17 @@ def open_version(library: PromptLibrary, opened: Opened) -> PromptVersion:
     return library.get(f"{opened['name']}@{opened['version']}")
 
 
+def versions_before(library: PromptLibrary, opened: Opened) -> list[Prompt]:
+    """What the form was filled from before conflicts."""
+    return [library.get(f"{opened['name']}@{version}").prompt for version in opened.get("before", ())]
+
+
 def draft_of(library: PromptLibrary, opened: Opened, fields: Fields) -> PromptVersion:
     """What stands in the form: the open version where its texts are unchanged, else a draft that was not saved. Raises
     PromptError naming every fault."""
     parent = open_version(library, opened)
-    prompt = edited(parent.prompt, fields, parent.prompt.author, parent.prompt.note)
+    remarks = parent.prompt.author, parent.prompt.note
+    prompt = edited(parent.prompt, fields, *remarks, versions_before(library, opened))
     return parent if prompt.hash == parent.prompt.hash else PromptVersion(parent.name, DRAFT, prompt)
 
 

@@ -216,16 +216,16 @@ class Studio:
     async def save(self, request: gr.Request, query: str, opened: Opened, author: str, note: str, *values: Box) -> Update:
         """The form as the next version, by who is signed in. Whatever goes wrong, the form stays as it is."""
         person = require(request, "lead")
-        fields = Fields.read(values)
         try:
-            return await asyncio.to_thread(self._save, query, opened, fields, person.name or author, note)
-        except Conflict as error:
-            return await asyncio.to_thread(self._conflict, query, opened, values, error)
+            return await asyncio.to_thread(self._save, query, opened, values, person.name or author, note)
         except Exception as error:
             return {self.editor.notice: notice(in_words(error), "bad")}
 
-    def _save(self, query: str, opened: Opened, fields: Fields, author: str, note: str) -> Update:
-        saved = self.editor.save(opened, fields, author, note)
+    def _save(self, query: str, opened: Opened, values: Sequence[Box], author: str, note: str) -> Update:
+        try:
+            saved = self.editor.save(opened, Fields.read(values), author, note)
+        except Conflict as error:
+            return self._conflict(query, opened, values, error)
         if saved.version <= opened["latest"]:
             return {self.editor.notice: notice(f"Nothing to save: {saved.ref} holds all of this already.")}
         told = f"{saved.ref} is saved. Run its cases, then publish it."
