@@ -154,7 +154,7 @@ class _Asking:
             for item, messages in sent:
                 said = self.said.get((item.id, own_seed(item, self.seeds[0])))
                 if item.reference and said:
-                    behind.append((item, Score(messages, mix, item.reference, reasoned(said.text))))
+                    behind.append((item, Score(messages, mix, item.reference, reasoned(said.text, self.opened))))
             await self._work_off(behind)
 
     async def _sent(self, mix: Mix, prompt: PromptVersion | None, reply: int) -> list[tuple[Item, tuple[Message, ...]]]:
