@@ -188,7 +188,7 @@ def save_second(page: Page, other: Page, server: Server, shot: Shot) -> None:
     write_role(other, "You are {agent_name}. Answer as ben would.")
     save(other, "Mine.")
     expect(other.locator("#save-notice .both-texts")).to_contain_text("kindly")
-    expect(other.locator("#save-notice .notice")).to_contain_text("theirs now, from version 4: Examples")
+    expect(other.locator("#save-notice .notice")).to_contain_text("temperature), Examples.")
     expect(other.get_by_label("Example 1, agent")).to_have_value(re.compile("Within 5 business days"))
     expect(other.locator("#save-notice .both-texts")).to_contain_text("as ben would")
     expect(other.locator("#role textarea")).to_have_value("You are {agent_name}. Answer as ben would.")

@@ -217,4 +217,4 @@ def _taken(fields: Fields, mine: Fields, latest: int) -> str:
     names = ", ".join(dict.fromkeys("Examples" if place.startswith("Example ") else place for place in changed))
     hidden = ", ".join(row.name for row in mine.answering.variables[VARIABLES:])
     more = f" There are no boxes for these variables, which are saved too: {hidden}." if hidden else ""
-    return f" What you left as it was is theirs now, from version {latest}: {names}.{more}"
+    return f"\nWhat you left as it was is theirs now, from version {latest}: {names}.{more}"
