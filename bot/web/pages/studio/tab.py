@@ -162,6 +162,8 @@ class Studio:
         if not name:
             raise InvalidMessage("No prompt is chosen.", "Choose one from the list.")
         shown = await asyncio.to_thread(self._open_newest, name, query)
+        # It may have been chosen anew meanwhile, and that comes next.
+        del shown[self.shelf.name]
         return await asyncio.to_thread(self._over, shown, opened, aside, Fields.read(values), note)
 
     @spoken
@@ -170,6 +172,7 @@ class Studio:
     ) -> Update:
         require(request, "lead")
         shown = await asyncio.to_thread(self._open, opened["name"], version, query)
+        del shown[self.shelf.name], shown[self.shelf.version]
         return await asyncio.to_thread(self._over, shown, opened, aside, Fields.read(values), note)
 
     def _over(self, shown: Update, opened: Opened, aside: Kept, fields: Fields, note: str) -> Update:
