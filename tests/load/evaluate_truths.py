@@ -6,8 +6,8 @@ sampling seeds must come out as worse, worse and a tie, each in 19 of 20 reseeds
 A reseed is another draw of two thirds of the held-out conversations, another sampling seed and another seed of the bootstrap. Two
 adapters are trained first, of half the transcripts, and compared under the prompt and with the passages that they were trained
 with; training's gates refuse the shuffled one, so here they are not asked.
-The base alone copies so little of a role that its replies hold few facts, right or wrong;
-what a wrong figure does is seen in what the agents' own replies cost. Other rows of the file are kept.
+Worse, better or a tie is said as the verdict says it: by the first measure in the order of `choice.py` that is no tie. (Before, one
+measure was named for each; which one was chosen after seeing figures.) Other rows of the file are kept.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from bot.bench.rows import Row
 from bot.desk import Desk
 from bot.evaluation.arms import Arm
 from bot.evaluation.asking import Asked, ask
-from bot.evaluation.choice import between
+from bot.evaluation.choice import ORDER, between
 from bot.evaluation.gathering import items_of
 from bot.evaluation.items import Item
-from bot.evaluation.measured import FACTS_RIGHT, FACTS_WRONG, REFERENCE_COST, SIMILARITY, Measured
+from bot.evaluation.measured import Measured
 from bot.evaluation.measures.measure_all import measure_all
 from bot.evaluation.rooms import exact
 from bot.evaluation.statistics import compare
@@ -55,7 +55,6 @@ KNOWLEDGE = "larkmoor"
 ARTICLES = ("what-you-can-return", "sending-an-order-back", "return-costs", "refunds")
 LETTERS = 420
 """Of each article, so that the role fits with the conversation."""
-DECIDING = (FACTS_RIGHT, FACTS_WRONG, SIMILARITY, REFERENCE_COST)
 
 
 def workspace(folder: Path) -> Path:
@@ -119,7 +118,7 @@ def verdicts(measured: Sequence[Measured], items: Sequence[Item], arm: str, othe
     drawn = set(random.Random(reseed).sample(names, round(DRAWN * len(names))))
     found = {}
     for one in measured:
-        if one.name not in DECIDING or not {arm, other} <= one.values.keys():
+        if one.name not in ORDER or not {arm, other} <= one.values.keys():
             continue
         places = [place for place, name in enumerate(one.conversations) if name in drawn]
         part = dataclasses.replace(
@@ -159,9 +158,9 @@ async def measure(root: Path, judging: Sequence[Conversation]) -> list[Row]:
     finally:
         await desk.close()
     return [
-        _row("an adapter of shuffled replies is worse in what the agents wrote", told["shuffled"], REFERENCE_COST, "worse"),
-        _row("a prompt with wrong figures is worse in what the agents wrote", told["mistaken"], REFERENCE_COST, "worse"),
-        _row("an arm under another sampling seed is a tie in facts right", told["twin"], FACTS_RIGHT, "tie"),
+        _row("an adapter of shuffled replies is worse", told["shuffled"], "worse"),
+        _row("a prompt with wrong figures is worse", told["mistaken"], "worse"),
+        _row("an arm under another sampling seed is a tie", told["twin"], "tie"),
     ]
 
 
@@ -175,12 +174,18 @@ def _twins(drawing: Arm, drawn: Asked, reseed: int) -> tuple[list[Arm], Asked]:
     return [dataclasses.replace(drawing, name=name) for name in seeds.values()], Asked(replies, costs, ())
 
 
-def _row(what: str, told: Sequence[dict[str, str]], measure: str, wanted: str) -> Row:
+def decided(verdicts: dict[str, str]) -> str:
+    """As the product decides: the first measure in its order that is no tie."""
+    told = (verdicts[name] for name in ORDER if name in verdicts)
+    return next((verdict for verdict in told if verdict in ("better", "worse")), "tie")
+
+
+def _row(what: str, told: Sequence[dict[str, str]], wanted: str) -> Row:
     counts = {
         name: {verdict: sum(one.get(name) == verdict for one in told) for verdict in ("better", "tie", "worse")}
-        for name in DECIDING
+        for name in ORDER
     }
-    value = counts[measure][wanted]
+    value = sum(decided(one) == wanted for one in told)
     return Row("E3", what, value, f"of {RESEEDS} reseeds", f"≥ {LEAST}", value >= LEAST, {"verdicts": counts})
 
 
