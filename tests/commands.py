@@ -26,9 +26,10 @@ def bot(*words: str, workspace: Path | None = None, stdin: bytes = b"") -> subpr
         process = _FORKS.Process(target=_run, args=([*words, *where], files, dict(os.environ), Path.cwd()))
         process.start()
         process.join(_LONGEST)
+        ended = process.exitcode
         process.kill()
-        assert process.exitcode is not None, f"bot {' '.join(words)} takes longer than {_LONGEST:.0f} s"
-        return subprocess.CompletedProcess(words, process.exitcode, files[1].read_bytes(), files[2].read_bytes())
+        assert ended is not None, f"bot {' '.join(words)} takes longer than {_LONGEST:.0f} s"
+        return subprocess.CompletedProcess(words, ended, files[1].read_bytes(), files[2].read_bytes())
 
 
 def _run(words: list[str], files: list[Path], environment: dict[str, str], folder: Path) -> None:

@@ -132,6 +132,7 @@ class PromptLibrary:
             if self._prompt(name, version).hash == prompt.hash:
                 return f"{name}@{version} is there, but the disk failed meanwhile, so it may not last: {reason}.", again
         except FileNotFoundError:
+            # The error came before the version did.
             pass
         except (OSError, PromptError):
             return f"It is not certain that {name}@{version} was saved: {reason}.", again
@@ -141,8 +142,9 @@ class PromptLibrary:
         """The newest version with this content. One that cannot be read has none."""
         for version in reversed(known):
             with contextlib.suppress(PromptError):
-                if self._prompt(name, version).hash == prompt.hash:
-                    return _version(name, version, self._prompt(name, version))
+                found = self._prompt(name, version)
+                if found.hash == prompt.hash:
+                    return _version(name, version, found)
         return None
 
     def seed_labels(self) -> dict[tuple[str, str], tuple[int, str]]:

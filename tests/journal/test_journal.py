@@ -11,6 +11,7 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
+from alembic import command
 from sqlalchemy import create_engine, inspect
 
 from bot.errors import Conflict, JournalError, NotFound
@@ -184,14 +185,18 @@ def test_migrations_make_exactly_the_models(url: str) -> None:
     engine.dispose()
 
 
-def test_turns_of_an_older_schema_are_kept(url: str) -> None:
-    from alembic import command
-
+def made_by_an_older_one(url: str, revision: str) -> str:
+    """An empty database of that schema → its path."""
     path = url.removeprefix("sqlite:///")
     Path(path).parent.mkdir()
     old = create_engine(url)
-    command.upgrade(alembic_config(old), "0001")
+    command.upgrade(alembic_config(old), revision)
     old.dispose()
+    return path
+
+
+def test_turns_of_an_older_schema_are_kept(url: str) -> None:
+    path = made_by_an_older_one(url, "0001")
     with sqlite3.connect(path) as connection:
         connection.execute("INSERT INTO conversations VALUES ('c', 'someone', '2026-11-20')")
         names = [row[1] for row in connection.execute("PRAGMA table_info(turns)")]
@@ -205,13 +210,7 @@ def test_turns_of_an_older_schema_are_kept(url: str) -> None:
 
 
 def test_users_of_an_older_schema_keep_their_conversations_sessions_and_keys(url: str) -> None:
-    from alembic import command
-
-    path = url.removeprefix("sqlite:///")
-    Path(path).parent.mkdir()
-    old = create_engine(url)
-    command.upgrade(alembic_config(old), "0005")
-    old.dispose()
+    path = made_by_an_older_one(url, "0005")
     # As it was made then: by the user's name.
     owners = {name: content_hash("user", name)[:32] for name in ("mika", "kim")}
     with sqlite3.connect(path) as connection:

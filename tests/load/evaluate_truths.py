@@ -116,7 +116,7 @@ def verdicts(measured: Sequence[Measured], items: Sequence[Item], arm: str, othe
     """By measure, what the drawn conversations say of `arm` against `other`."""
     names = sorted({item.conversation for item in items})
     drawn = set(random.Random(reseed).sample(names, round(DRAWN * len(names))))
-    found = {}
+    found: dict[str, str] = {}
     for one in measured:
         if one.name not in ORDER or not {arm, other} <= one.values.keys():
             continue
