@@ -74,16 +74,20 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows as a Markdown table."""
     lines = ["| # | measure | value | 95 % interval | items | target |", "|---|---|---|---|---|---|"]
     for entry in rows:
-        low, high = entry["interval"]
         sign, mark = "≤" if entry["most"] else "≥", "✓" if entry["holds"] else "✗"
-        target = "" if entry["target"] is None else f"{sign} {100 * entry['target']:g} % {mark}"
+        target = "" if entry["target"] is None else f"{sign} {_figure(entry['target'], entry['unit'])} {mark}"
+        bounds = [_figure(bound, entry["unit"]) for bound in entry.get("interval", [])]
         cells = [
             entry["id"],
             entry["measure"],
-            f"{entry['value']:.1%}",
-            f"{low:.1%}–{high:.1%}",
-            str(entry["n"]),
+            _figure(entry["value"], entry["unit"]),
+            "–".join(bounds),
+            str(entry.get("n", "")),
             target,
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _figure(value: float, unit: str) -> str:
+    return f"{100 * value:.3g} %" if unit == "share" else f"{value:g} {unit}"

@@ -1,7 +1,7 @@
 """The starter base's figures, B1 to B11, as one file: what `bot.starter evaluate` measures, the same with an adapter on, the
 adapters' own perplexities, the readers' verdict on a newcomer's messages, and size, load and speed.
 
-    python tests/load/starter.py --work W --data D      # on a machine that does nothing else; about half an hour
+    python -m tests.load.starter --work W --data D      # on a machine that does nothing else; about half an hour
 """
 
 from __future__ import annotations
@@ -9,18 +9,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import platform
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from bot.starter.evaluate import evaluate
-from bot.starter.report import interval
+from tests.load.keeping import circumstances
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"
@@ -29,15 +26,18 @@ DOMAINS = ("returns", "billing", "technical")
 Row = dict[str, Any]
 
 
-def row(identity: str, measure: str, value: float, unit: str, target: float, holds: bool, **more: Any) -> Row:
-    return {"id": identity, "measure": measure, "value": value, "unit": unit, "target": target, "holds": holds, **more}
+def row(identity: str, measure: str, value: float, unit: str, target: float, *, most: bool = False, **more: Any) -> Row:
+    """`most`: the target is the most that is allowed, otherwise the least."""
+    holds = value <= target if most else value >= target
+    return {"id": identity, "measure": measure, "value": value, "unit": unit, "target": target, "most": most,
+            "holds": holds, **more}  # fmt: skip
 
 
 def mean_obedience(rows: Sequence[Row]) -> Row:
     """B4's mean over its six instructions."""
     values = [entry["value"] for entry in rows if entry["id"] == "B4"]
     mean = round(sum(values) / len(values), 3)
-    return row("B4", "mean of the instructions", mean, "share", 0.9, mean >= 0.9)
+    return row("B4", "mean of the instructions", mean, "share", 0.9)
 
 
 def newest(name: str, method: str) -> tuple[Path, dict[str, Any]]:
@@ -56,13 +56,13 @@ def adapted(work: Path, data: Path, items: int, bare: Sequence[Row]) -> list[Row
         base, tuned = figures["held_out_perplexity_base"], figures["held_out_perplexity"]
         fall = round(1 - tuned / base, 3)
         measure = f"{name}: fall of held-out perplexity, {base} to {tuned}"
-        found.append(row("B9", measure, fall, "share", 0.6, fall >= 0.6))
+        found.append(row("B9", measure, fall, "share", 0.6))
         after = evaluate(MODEL, work, data, items, ["B1 plain"], adapter=folder)["rows"]
         for entry in after:
             if entry["measure"] in before:
                 drop = round(before[entry["measure"]] - entry["value"], 3)
                 measure = f"{name}: fall of B1, {entry['measure']}"
-                found.append(row("B9", measure, drop, "share", 0.05, drop <= 0.05, n=entry["n"]))
+                found.append(row("B9", measure, drop, "share", 0.05, most=True, n=entry["n"]))
     return found
 
 
@@ -76,8 +76,7 @@ def judged() -> Row:
             'add "sense": true or false to every row.'
         )
     good = sum(entry["sense"] for entry in rows)
-    return row("B10", "newcomer's messages whose reply makes sense", good, f"of {len(rows)}", 34, good >= 34,
-               interval=interval(good, len(rows)))  # fmt: skip
+    return row("B10", "newcomer's messages whose reply makes sense", good, f"of {len(rows)}", 34)
 
 
 def speed() -> list[Row]:
@@ -110,9 +109,9 @@ def speed() -> list[Row]:
 
     rate = asyncio.run(chat())
     return [
-        row("B11", "size of the folder", size, "MB", 40, size <= 40),
-        row("B11", "load of model and tokenizer", load, "s", 3, load <= 3),
-        row("B11", "one chat, two cores", rate, "tokens/s", 200, rate >= 200),
+        row("B11", "size of the folder", size, "MB", 40, most=True),
+        row("B11", "load of model and tokenizer", load, "s", 3, most=True),
+        row("B11", "one chat, two cores", rate, "tokens/s", 200),
     ]
 
 
@@ -122,14 +121,11 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--items", type=int, default=200)
     options = parser.parse_args()
-    load_before = os.getloadavg()[0]
+    measured = circumstances("python -m tests.load.starter --work W --data D")
     read, quick = judged(), speed()
-    measured = evaluate(MODEL, options.work, options.data, options.items)
-    rows = [*measured["rows"], mean_obedience(measured["rows"])]
-    rows += [*adapted(options.work, options.data, options.items, measured["rows"]), read, *quick]
-    found = {"made": datetime.now(UTC).isoformat(timespec="seconds"), "command": "python tests/load/starter.py",
-             "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}", "load_before": load_before,
-             "rows": rows}  # fmt: skip
+    bare = evaluate(MODEL, options.work, options.data, options.items)["rows"]
+    rows = [*bare, mean_obedience(bare), *adapted(options.work, options.data, options.items, bare), read, *quick]
+    found = measured | {"rows": rows}
     (RESULTS / "starter.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     for entry in rows:
         if entry["target"] is not None:
