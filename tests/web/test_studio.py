@@ -51,6 +51,14 @@ def opened(version: int = 1, latest: int = 1) -> Opened:
     return Opened(name="support", version=version, latest=latest)
 
 
+def page_of(studio: Studio) -> Any:
+    """The page that the studio stands on, with all its listeners."""
+    page: Any = studio.editor.role
+    while page.parent:
+        page = page.parent
+    return page
+
+
 async def all_of(updates: AsyncGenerator[dict[Any, Any], None]) -> dict[Any, Any]:
     """What the page shows after all updates."""
     shown: dict[Any, Any] = {}
@@ -326,7 +334,7 @@ async def test_nothing_chosen_is_told(studio: Studio, desk: Desk) -> None:
         await studio.pick_name(ADA, None, "", opened(), [], "", *fields(desk))
     assert await studio.changes.look(ADA, opened(), None, DRAFT, *fields(desk)) == ""
     seen = studio.publishing.shown(desk.prompts.get("support@1"))[studio.publishing.seen]
-    told = await studio.publishing.take_back(ADA, opened(), None, "", seen, "")
+    told = await studio.publishing.take_back(ADA, opened(), None, seen)
     assert "was nowhere before" in told[studio.publishing.notice]
 
 

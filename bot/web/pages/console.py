@@ -85,7 +85,7 @@ class Console:
         runs = [gr.on([self.box.submit, self.send_button.click], self.send, [self.box, *given], **asked)]
         runs += [button.click(self.send, [button, *given], **asked) for button in self.openings]
         for button, handler in ((self.stop_button, self.stopped), (self.fresh, self.begin)):
-            stop_first(button, runs)
+            stop_first(button.click, runs)
             button.click(handler, [self.conversation], out, queue=False, **QUIET)
         agent = [self.knowledge, self.collection, *self.setup.filled]
         chosen = [self.description, *self.winner.filled, *self.openings, *agent]

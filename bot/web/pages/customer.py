@@ -91,7 +91,7 @@ class CustomerPage:
             *(button.click(self.send, [button, self.conversation], **asked) for button in self.opening_buttons),
         ]
         for button, handler in ((self.stop_button, self.stopped), (self.fresh, self.begin)):
-            stop_first(button, runs)
+            stop_first(button.click, runs)
             button.click(handler, [self.conversation], out, queue=False, **QUIET)
         self.thumbs.listen(self.chat, self.conversation)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
 
 import gradio as gr
 
@@ -38,15 +37,11 @@ class CaseRuns:
         run = self.send_button.click(
             self.run, [editor.opened, *editor.fields], out, concurrency_id="replies", **QUIET
         )  # fmt: skip
-        stop_first(self.stop_button, [run])
+        stop_first(self.stop_button.click, [run])
         self.stop_button.click(self.stopped, None, out, queue=False, **QUIET)
-
-    @property
-    def filled(self) -> list[Any]:
-        return [self.notice, self.results]
-
-    def shown(self) -> Update:
-        return {self.notice: "", self.results: ""}
+        # Results stand beside what they are of.
+        stop_first(editor.opened.change, [run])
+        editor.opened.change(self.clear, None, out, trigger_mode="multiple", queue=False, **QUIET)
 
     async def run(self, request: gr.Request, opened: Opened, *values: Box) -> AsyncGenerator[Update, None]:
         """Progress, then the table."""
@@ -74,6 +69,11 @@ class CaseRuns:
         """The version in production, where that is another one."""
         standing = self.desk.journal.labels(new.name).get(PRODUCTION)
         return self.desk.prompts.get(f"{new.name}@{standing}") if standing and standing != new.version else None
+
+    @spoken
+    async def clear(self, request: gr.Request) -> Update:
+        require(request, "lead")
+        return {**open_form(self, True), self.notice: "", self.results: ""}
 
     @spoken
     async def stopped(self, request: gr.Request) -> Update:

@@ -61,12 +61,15 @@ class SideBySide:
         given = [editor.opened, self.questions, self.against, *editor.fields]
         out = [self.send_button, self.stop_button, self.notice, self.replies]
         run = self.send_button.click(self.ask, given, out, concurrency_id="replies", **QUIET)
-        stop_first(self.stop_button, [run])
+        stop_first(self.stop_button.click, [run])
         self.stop_button.click(self.stopped, None, out, queue=False, **QUIET)
+        # Replies stand beside the texts that they are of.
+        stop_first(editor.opened.change, [run])
+        editor.opened.change(self.clear, None, out, trigger_mode="multiple", queue=False, **QUIET)
 
     @property
     def filled(self) -> list[Any]:
-        return [self.questions, self.against, self.notice, self.replies]
+        return [self.questions, self.against]
 
     def shown(self, found: PromptVersion) -> Update:
         """Three questions chosen, and production as the old version where that is another one."""
@@ -78,8 +81,6 @@ class SideBySide:
         return {
             self.questions: gr.update(choices=lines, value=questions[:QUESTIONS], info=origin),
             self.against: gr.update(choices=choices, value=choices[0][1]),
-            self.notice: "",
-            self.replies: "",
         }
 
     def _questions(self, name: str) -> tuple[list[str], str]:
@@ -153,6 +154,11 @@ class SideBySide:
             side: AgentSpec(agent.adapters, version.ref, agent.knowledge) for side, version in (("old", old), ("new", new))
         }
         return {side: Turn((Message("user", question),), spec, passages=found) for side, spec in specs.items()}
+
+    @spoken
+    async def clear(self, request: gr.Request) -> Update:
+        require(request, "lead")
+        return {**open_form(self, True), self.notice: "", self.replies: ""}
 
     @spoken
     async def stopped(self, request: gr.Request) -> Update:

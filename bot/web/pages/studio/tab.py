@@ -104,8 +104,7 @@ class Studio:
     def filled(self) -> list[Any]:
         """What opening a version fills."""
         return [
-            *self.shelf.filled, *self.editor.filled, *self.changes.filled, *self.sides.filled, *self.cases.filled,
-            *self.publishing.filled,
+            *self.shelf.filled, *self.editor.filled, *self.changes.filled, *self.sides.filled, *self.publishing.filled,
         ]  # fmt: skip
 
     @spoken
@@ -150,7 +149,6 @@ class Studio:
             **self.shelf.shown(found, query),
             **self.changes.shown(Opened(name=found.name, version=found.version, latest=latest)),
             **self.sides.shown(found),
-            **self.cases.shown(),
             **self.publishing.shown(found),
         }
 
