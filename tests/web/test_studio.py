@@ -19,6 +19,7 @@ from bot.engine.scripted import ScriptedEngine
 from bot.errors import PromptError
 from bot.prompts.library import DRAFT
 from bot.prompts.schema import Prompt
+from bot.publishing.labelling import Wish, put_label
 from bot.types import AgentSpec, Message, Turn
 from bot.web.auth import Person
 from bot.web.pages.chat import Chats
@@ -59,6 +60,11 @@ def page_of(studio: Studio) -> Any:
     return page
 
 
+async def load(studio: Studio, at: Any = None) -> dict[Any, Any]:
+    """The tab opened by ada, who has version `at` open, or none yet."""
+    return await studio.load(ADA, at or {}, "production", "", None)
+
+
 async def all_of(updates: AsyncGenerator[dict[Any, Any], None]) -> dict[Any, Any]:
     """What the page shows after all updates."""
     shown: dict[Any, Any] = {}
@@ -77,13 +83,25 @@ def replies(desk: Desk, *texts: str) -> None:
 
 
 async def test_it_opens_what_customers_meet_and_marks_labels(studio: Studio) -> None:
-    shown = await studio.load(ADA, {})
+    shown = await load(studio)
     assert shown[studio.editor.opened] == opened()
     assert shown[studio.shelf.name] == gr.update(choices=[("support · production 1", "support")], value="support")
     assert shown[studio.shelf.version]["choices"] == [("Version 1 · production: A first version to start from.", 1)]
     assert shown[studio.editor.author] == gr.update(value="", visible=False), "who is signed in is the author"
-    again = await studio.load(ADA, opened())
-    assert again == {studio.editor.opened: opened()}, "what is being edited stays when the tab is opened again"
+
+
+async def test_opened_again_it_shows_what_others_did_and_leaves_the_form(studio: Studio, desk: Desk) -> None:
+    first = desk.prompts.get("support@1").prompt
+    saved = desk.prompts.save("support", first.model_copy(update={"role": "Answer in verse."}), 1)
+    put_label(desk.journal, saved, Wish("production", "ben", "For fun", 1), [])
+    again = await load(studio, opened())
+    assert not {studio.editor.opened, studio.editor.notice, *studio.editor.fields} & set(again)
+    assert again[studio.shelf.name]["choices"] == [("support · production 2", "support")]
+    assert [number for _, number in again[studio.shelf.version]["choices"]] == [2, 1]
+    assert [number for _, number in again[studio.changes.before]["choices"]] == [DRAFT, 2, 1]
+    assert not any("value" in again[box] for box in (studio.shelf.version, studio.changes.before, studio.changes.after))
+    assert "version 2" in again[studio.publishing.labels]
+    assert again[studio.publishing.seen]["ref"] == "support@1"
 
 
 async def test_search_looks_at_names_notes_and_texts_of_all_versions(studio: Studio, desk: Desk, steps: str) -> None:
@@ -267,7 +285,7 @@ async def test_a_prompt_is_begun_from_a_template_with_its_cases(studio: Studio, 
 
 async def test_where_there_is_no_prompt_one_is_begun(studio: Studio, desk: Desk) -> None:
     shutil.rmtree(desk.prompts.root / "support")
-    empty = await studio.load(ADA, {})
+    empty = await load(studio)
     assert "no prompt yet" in empty[studio.editor.notice]
     source = empty[studio.shelf.source]["value"]
     begun = await studio.begin(ADA, "first", source, "", {}, [], "", *[""] * len(studio.editor.fields))  # type: ignore[typeddict-item]
@@ -321,7 +339,7 @@ async def test_a_broken_newest_version_is_told_and_the_one_before_opens(studio: 
     (desk.prompts.root / "support" / "v2.yaml").write_text("{ broken")
     (desk.prompts.root / "support" / "v3.yaml").mkdir()
     for shown in (
-        await studio.load(ADA, {}),
+        await load(studio),
         await studio.pick_name(ADA, "support", "", {}, [], "", *[""] * len(studio.editor.fields)),
     ):  # type: ignore[typeddict-item]
         assert shown[studio.editor.opened] == opened(1, 3)

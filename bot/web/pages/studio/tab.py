@@ -21,7 +21,7 @@ from bot.web.pages.studio.changes import Changes
 from bot.web.pages.studio.editor import Editor
 from bot.web.pages.studio.form import Aside, Fields, Opened
 from bot.web.pages.studio.preview import Preview
-from bot.web.pages.studio.publishing import Publishing
+from bot.web.pages.studio.publishing import Publishing, Tried
 from bot.web.pages.studio.shelf import Shelf
 from bot.web.pages.studio.side_by_side import SideBySide
 
@@ -107,12 +107,19 @@ class Studio:
             *self.shelf.filled, *self.editor.filled, *self.changes.filled, *self.sides.filled, *self.publishing.filled,
         ]  # fmt: skip
 
+    @property
+    def loading(self) -> dict[str, Any]:
+        """A listener's arguments that fill the tab when it is opened."""
+        return {"fn": self.load, "inputs": self.publishing.now, "outputs": [*self.filled, self.preview.question], **QUIET}
+
     @spoken
-    async def load(self, request: gr.Request, opened: Opened) -> Update:
-        """Fills the tab when it is opened; what is open already, perhaps edited, stays."""
+    async def load(self, request: gr.Request, opened: Opened, label: str | None, query: str, tried: Tried | None) -> Update:
+        """Fills the tab when it is opened. What is open already, perhaps edited, stays; what there is to choose, and where
+        the labels are, may be the work of others meanwhile."""
         person = require(request, "lead")
         if opened:
-            return {self.editor.opened: opened}
+            labelled = await self.publishing.refresh(request, opened, label, query, tried)
+            return {**labelled, **await asyncio.to_thread(self.changes.listed, opened["name"])}
         found = await asyncio.to_thread(self._first)
         return {**found, **self.editor.signed(person, "")}
 
