@@ -104,6 +104,15 @@ async def test_opened_again_it_shows_what_others_did_and_leaves_the_form(studio:
     assert again[studio.publishing.seen]["ref"] == "support@1"
 
 
+async def test_a_broken_scenario_does_not_close_it(studio: Studio, desk: Desk) -> None:
+    opening = (await load(studio))[studio.preview.question]
+    (desk.prompts.root / "scenarios" / "broken.yaml").write_text("{ broken")
+    shown = await load(studio)
+    assert shown[studio.editor.opened] == opened()
+    assert shown[studio.preview.question] == opening != "How can I reach you?"
+    assert opening in shown[studio.sides.questions]["value"]
+
+
 async def test_search_looks_at_names_notes_and_texts_of_all_versions(studio: Studio, desk: Desk, steps: str) -> None:
     first = desk.prompts.get("support@1").prompt
     desk.prompts.save("support", first.model_copy(update={"role": "Answer in verse.", "note": "For fun."}), 1)

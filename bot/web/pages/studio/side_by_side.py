@@ -21,7 +21,7 @@ from bot.desk import Desk
 from bot.errors import BotError, InvalidMessage
 from bot.limits import check_text
 from bot.prompts.library import PRODUCTION
-from bot.prompts.scenarios import get_scenario, scenario_names
+from bot.prompts.scenarios import readable_scenarios
 from bot.prompts.version import PromptVersion
 from bot.types import AgentSpec, Message, Turn
 from bot.web.auth import require
@@ -92,12 +92,10 @@ class SideBySide:
         return list(dict.fromkeys([*recorded, *self._stand_ins(name)]))[:OFFERED], origin
 
     def _stand_ins(self, name: str) -> Iterator[str]:
-        root = self.desk.settings.workspace / "prompts"
         with contextlib.suppress(BotError):
             yield from (case.message for case in self.desk.prompts.cases(name).cases if not case.history)
-        for scenario in scenario_names(root):
-            with contextlib.suppress(BotError):
-                yield from get_scenario(root, scenario).openings
+        for _, scenario in readable_scenarios(self.desk.settings.workspace / "prompts"):
+            yield from scenario.openings
 
     async def ask(
         self, request: gr.Request, opened: Opened, questions: list[str] | None, against: int | None, *values: Box
