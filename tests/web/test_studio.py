@@ -17,6 +17,7 @@ import pytest
 from bot.desk import Desk
 from bot.engine.scripted import ScriptedEngine
 from bot.errors import PromptError
+from bot.prompts.cases import Cases
 from bot.prompts.library import DRAFT
 from bot.prompts.schema import Prompt
 from bot.publishing.labelling import Wish, put_label
@@ -25,7 +26,7 @@ from bot.web.auth import Person
 from bot.web.pages.chat import Chats
 from bot.web.pages.studio.answering import Answering, Row
 from bot.web.pages.studio.form import Fields, Opened, draft_of, edited
-from bot.web.pages.studio.results_html import history_html, person, results_html
+from bot.web.pages.studio.results_html import cases_html, history_html, person, results_html
 from bot.web.pages.studio.shelf import matching
 from bot.web.pages.studio.tab import Studio
 from bot.web.pages.studio.texts_html import changes_html, draft_places, places, preview_html, variables_html
@@ -223,10 +224,37 @@ async def test_cases_run_with_progress_on_what_stands_in_the_form_beside_product
     table = updates[-2][studio.cases.results]
     assert "support@1" in table
     assert "The draft" in table
+    assert "“hello?”" in table, "a case's name need not tell what it asks"
     assert "The draft passes 1 of 2 cases." in updates[-2][studio.cases.notice]
     (desk.prompts.root / "support" / "cases.yaml").unlink()
     shown = await all_of(studio.cases.run(ADA, opened(), *values))
     assert "has no cases" in shown[studio.cases.notice]
+
+
+async def test_what_the_cases_ask_is_shown_as_it_is_now(studio: Studio, desk: Desk) -> None:
+    file = desk.prompts.root / "support" / "cases.yaml"
+    told = (await load(studio))[studio.cases.asked]
+    for text in ("Every reply", "max sentences: 2", "greets", "“hello?”", "contains: Hello"):
+        assert text in told
+    file.write_text(
+        "cases: [{message: and now?, history: [{customer: Hi., agent: Yes?}], variables: {company: Wren}, knowledge: '',"
+        " expect: [{not_contains: no}]}]"
+    )
+    told = (await load(studio, opened()))[studio.cases.asked]
+    for text in (
+        "and now?",
+        "Customer: Hi.",
+        "Agent: Yes?",
+        "with {company}: Wren",
+        "with knowledge: none",
+        "not contains: no",
+    ):
+        assert text in told
+    assert told.count("and now?") == 1, "a case without a name goes by its message"
+    for text, says in (("{ broken", "not valid YAML"), ("", "has no cases")):
+        file.write_text(text)
+        shown = await studio.pick_name(ADA, "support", "", opened(), [], "", *fields(desk))
+        assert says in shown[studio.cases.asked], "and the prompt opens"
 
 
 async def test_closing_a_run_ends_its_cases(studio: Studio, desk: Desk) -> None:
@@ -380,12 +408,15 @@ async def test_no_text_becomes_html(desk: Desk) -> None:
         "knowledge": None})  # fmt: skip
     move = SimpleNamespace(at=desk.journal.label_moves("support")[0].at, label=EVIL, previous=1, version=2, forced=True,
         who=EVIL, why=EVIL)  # fmt: skip
-    outcome: Any = SimpleNamespace(case=EVIL, passed=False, failures=(EVIL,), reply=EVIL)
+    outcome: Any = SimpleNamespace(case=EVIL, message=EVIL + EVIL, passed=False, failures=(EVIL,), reply=EVIL)
+    case = {"name": EVIL, "message": EVIL, "history": [{"customer": EVIL, "agent": EVIL}], "variables": {EVIL: EVIL},
+        "knowledge": EVIL, "expect": [{"similar": {"to": EVIL, "at_least": 0.5}}]}  # fmt: skip
+    cases = Cases.model_validate({"every_reply": [{"contains": EVIL}], "cases": [case]})
     row = Row(EVIL, EVIL, EVIL)
     mine = Fields(EVIL, "", "", "{message}", ((EVIL, EVIL),), Answering(EVIL, EVIL, temperature=EVIL, variables=(row,)))
     for html in (
         variables_html((row,)), changes_html(places(prompt), draft_places(mine)),
-        history_html([move]), results_html(EVIL, [outcome]),  # type: ignore[list-item]
+        history_html([move]), results_html(EVIL, [outcome]), cases_html(cases),  # type: ignore[list-item]
     ):  # fmt: skip
         assert "<script" not in html
         assert "&lt;" in html

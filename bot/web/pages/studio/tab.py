@@ -104,7 +104,8 @@ class Studio:
     def filled(self) -> list[Any]:
         """What opening a version fills."""
         return [
-            *self.shelf.filled, *self.editor.filled, *self.changes.filled, *self.sides.filled, *self.publishing.filled,
+            *self.shelf.filled, *self.editor.filled, *self.changes.filled, *self.sides.filled, *self.cases.filled,
+            *self.publishing.filled,
         ]  # fmt: skip
 
     @property
@@ -119,9 +120,13 @@ class Studio:
         person = require(request, "lead")
         if opened:
             labelled = await self.publishing.refresh(request, opened, label, query, tried)
-            return {**labelled, **await asyncio.to_thread(self.changes.listed, opened["name"])}
+            return {**labelled, **await asyncio.to_thread(self._listed, opened["name"])}
         found = await asyncio.to_thread(self._first)
         return {**found, **self.editor.signed(person, "")}
+
+    def _listed(self, name: str) -> Update:
+        """What else there is of a prompt now."""
+        return {**self.changes.listed(name), **self.cases.listed(name)}
 
     def _first(self) -> Update:
         names = self.desk.prompts.names()
@@ -156,6 +161,7 @@ class Studio:
             **self.shelf.shown(found, query),
             **self.changes.shown(Opened(name=found.name, version=found.version, latest=latest)),
             **self.sides.shown(found),
+            **self.cases.listed(found.name),
             **self.publishing.shown(found),
         }
 
