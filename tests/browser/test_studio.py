@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Dialog, Page, expect
 
 from bot.desk import Desk
 from bot.prompts.schema import parse_prompt
@@ -254,6 +254,20 @@ def test_edits_survive_a_look_at_another_version_and_faults_name_their_place(des
     role.fill("You are {who}.")
     role.blur()
     expect(desk.locator("#preview")).to_contain_text("'{who}' is not declared under variables")
+    asked: list[str] = []
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    desk.on("dialog", stay)
+    expect(desk.locator("#variables [data-unsaved]")).to_be_attached()
+    desk.evaluate("() => { setTimeout(() => location.reload()) }")
+    for _ in range(50):
+        desk.wait_for_timeout(100)
+        if asked:
+            break
+    assert asked == ["beforeunload"], "a reload would drop what was typed"
     desk.locator("#prompt-versions").get_by_text("Version 1").click()
     expect(desk.locator("#save-notice")).to_contain_text("put aside")
     desk.locator("#bring-back").click()

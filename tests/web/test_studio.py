@@ -330,6 +330,21 @@ async def test_where_there_is_no_prompt_one_is_begun(studio: Studio, desk: Desk)
     assert begun[studio.editor.aside] == []
 
 
+async def test_the_page_is_marked_while_anything_is_not_saved(studio: Studio, desk: Desk) -> None:
+    async def marked(at: Opened, values: list[Any], aside: Any = ()) -> bool:
+        shown = await studio.look(ADA, at, list(aside), "", 1, DRAFT, *values)
+        return "data-unsaved" in shown[studio.editor.variables]
+
+    edited = fields(desk, role="Answer.")
+    assert not await marked(opened(), fields(desk))
+    assert await marked(opened(), edited)
+    kept = (await studio.pick_version(ADA, 1, "", opened(), [], "", *edited))[studio.editor.aside]
+    assert await marked(opened(), fields(desk), kept), "what was put aside is not saved either"
+    await save(studio, ADA, opened(), "Shorter.", edited)
+    assert not await marked(opened(2, 2), edited)
+    assert "[data-unsaved]" in studio.editor.variables.js_on_load
+
+
 async def test_edits_are_put_aside_and_brought_back(studio: Studio, desk: Desk) -> None:
     desk.prompts.save("support", desk.prompts.get("support@1").prompt.model_copy(update={"role": "Answer."}), 1)
     editor, first, second = studio.editor, fields(desk, 1, role="First."), fields(desk, 2, role="Second.")

@@ -80,7 +80,8 @@ class Studio:
 
     @property
     def _looking(self) -> dict[str, Any]:
-        given = [self.editor.opened, self.preview.question, self.changes.before, self.changes.after, *self.editor.fields]
+        sides = [self.changes.before, self.changes.after]
+        given = [self.editor.opened, self.editor.aside, self.preview.question, *sides, *self.editor.fields]
         shown = [self.preview.preview, self.preview.findings, self.changes.changes, self.editor.variables]
         return {"fn": self.look, "inputs": given, "outputs": shown, **QUIET}
 
@@ -90,14 +91,21 @@ class Studio:
 
     @spoken
     async def look(
-        self, request: gr.Request, opened: Opened, question: str, before: int | None, after: int | None, *values: Box
+        self,
+        request: gr.Request,
+        opened: Opened,
+        aside: Kept,
+        question: str,
+        before: int | None,
+        after: int | None,
+        *values: Box,
     ) -> Update:
         """The form as messages and as changes, with its variables at hand."""
         require(request, "lead")
         return {
             **await self.preview.look(request, opened, question, *values),
             self.changes.changes: await self.changes.look(request, opened, before, after, *values),
-            self.editor.variables: self.editor.chips(opened, Fields.read(values)),
+            self.editor.variables: await asyncio.to_thread(self.editor.chips, opened, aside, Fields.read(values)),
         }
 
     @property
