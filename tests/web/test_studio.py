@@ -25,7 +25,7 @@ from bot.types import AgentSpec, Message, Turn
 from bot.web.auth import Person
 from bot.web.pages.chat import Chats
 from bot.web.pages.studio.answering import Answering, Row
-from bot.web.pages.studio.form import Fields, Opened, draft_of, edited
+from bot.web.pages.studio.form import Fields, Opened, draft_of, edited, is_edited
 from bot.web.pages.studio.results_html import cases_html, history_html, person, results_html
 from bot.web.pages.studio.shelf import matching
 from bot.web.pages.studio.tab import Studio
@@ -445,6 +445,17 @@ def test_a_draft_is_no_version_on_disk(desk: Desk) -> None:
     with pytest.raises(PromptError, match="not declared"):
         draft_of(desk.prompts, opened(), Fields.read(fields(desk, role="{who}")))
     assert draft_of(desk.prompts, opened(), Fields.read(fields(desk))).ref == "support@1"
+
+
+def test_line_ends_are_no_edit(desk: Desk) -> None:
+    role = {"role": "Answer.\r\nBriefly.", "author": "ada", "note": "From another editor."}
+    desk.prompts.save("support", desk.prompts.get("support@1").prompt.model_copy(update=role), 1)
+    for ends in ("\n", "\r\n"):
+        boxes = [box.replace("\r\n", ends) if isinstance(box, str) else box for box in fields(desk, 2)]
+        assert not is_edited(desk.prompts, opened(2, 2), Fields.read(boxes))
+        assert draft_of(desk.prompts, opened(2, 2), Fields.read(boxes)).ref == "support@2"
+    typed = Fields.read(fields(desk, role="Answer.\r\nKindly."))
+    assert draft_of(desk.prompts, opened(), typed).prompt.role == "Answer.\nKindly."
 
 
 def test_a_browser_that_nobody_signed_in_from_has_a_short_name() -> None:
