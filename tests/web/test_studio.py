@@ -238,7 +238,7 @@ async def test_what_the_cases_ask_is_shown_as_it_is_now(studio: Studio, desk: De
         assert text in told
     file.write_text(
         "cases: [{message: and now?, history: [{customer: Hi., agent: Yes?}], variables: {company: Wren}, knowledge: '',"
-        " expect: [{not_contains: no}]}]"
+        " expect: [{not_contains: nope}]}]"
     )
     told = (await load(studio, opened()))[studio.cases.asked]
     for text in (
@@ -247,7 +247,7 @@ async def test_what_the_cases_ask_is_shown_as_it_is_now(studio: Studio, desk: De
         "Agent: Yes?",
         "with {company}: Wren",
         "with knowledge: none",
-        "not contains: no",
+        "not contains: nope",
     ):
         assert text in told
     assert told.count("and now?") == 1, "a case without a name goes by its message"

@@ -13,6 +13,9 @@ from bot.web.pages.studio.form import Opened
 from bot.web.pages.studio.tab import Studio
 from tests.web.test_studio import ADA, BEN, all_of, fields, opened, page_of, replies, save
 
+PASSING = "Hello, you are welcome."
+"""Passes each case, for either may ask first."""
+
 
 @pytest.fixture
 async def second(studio: Studio, desk: Desk) -> dict[Any, Any]:
@@ -41,7 +44,7 @@ async def test_production_asks_for_the_cases_and_undo_takes_one_click(
 ) -> None:
     part = studio.publishing
     assert second[part.undo_button] == gr.update(visible=False), "it was nowhere before"
-    replies(desk, "Hello.", "You are welcome.")
+    replies(desk, PASSING, PASSING)
     shown = await publish(studio, desk, ADA, "production", "It greets", second[part.seen])
     assert "support: production is on version 2 now, before on version 1." in shown[part.notice]
     assert desk.journal.labels("support") == {"production": 2}
@@ -61,7 +64,7 @@ async def test_failing_cases_refuse_until_forced_and_that_is_kept(
     part = studio.publishing
     early = await part.publish_anyway(ADA, opened(2, 2), "production", "Urgent", second[part.seen], None)
     assert "Press Publish first" in early[part.notice]
-    replies(desk, "Hello.", "Bye.")
+    replies(desk, "Hello.", "Hello.")
     refused = await publish(studio, desk, ADA, "production", "Urgent", second[part.seen])
     assert "passes 1 of 2 cases" in refused[part.notice]
     assert "thanks" in refused[part.results]
@@ -110,7 +113,7 @@ async def test_a_wish_that_will_not_do_is_told(
 
 
 async def test_undo_refuses_a_version_whose_file_was_changed(studio: Studio, desk: Desk, second: dict[Any, Any]) -> None:
-    replies(desk, "Hello.", "You are welcome.")
+    replies(desk, PASSING, PASSING)
     shown = await publish(studio, desk, ADA, "production", "It greets", second[studio.publishing.seen])
     file = desk.prompts.root / "support" / "v1.yaml"
     file.write_text(file.read_text().replace("two short", "three"))
@@ -123,12 +126,13 @@ async def test_after_a_long_run_the_page_shows_what_is_open_by_then(
     studio: Studio, desk: Desk, second: dict[Any, Any]
 ) -> None:
     part = studio.publishing
-    replies(desk, "Hello.", "You are welcome.")
+    replies(desk, PASSING, PASSING)
     run = part.publish(ADA, opened(2, 2), "production", "It greets", second[part.seen], *fields(desk, 2))
     shown = await anext(run)
     meanwhile = await save(studio, ADA, opened(2, 2), "Thanks.", fields(desk, 2, role="Answer, greet and thank."))
-    shown |= meanwhile | await all_of(run)
-    assert not {part.seen, part.labels, part.undo_button, studio.shelf.version} & set(await all_of(run))
+    ended = await all_of(run)
+    assert not {part.seen, part.labels, part.undo_button, studio.shelf.version} & set(ended)
+    shown |= meanwhile | ended
     assert shown[part.send_button] == gr.update(visible=True), "its text is the opened version's"
     assert shown[part.seen]["ref"] == "support@3"
     assert desk.journal.labels("support") == {"production": 2}
@@ -144,7 +148,7 @@ async def test_cases_that_failed_can_be_passed_over_for_their_own_version_alone(
     studio: Studio, desk: Desk, second: dict[Any, Any]
 ) -> None:
     part = studio.publishing
-    replies(desk, "Hello.", "Bye.")
+    replies(desk, "Hello.", "Hello.")
     shown = await publish(studio, desk, ADA, "production", "Urgent", second[part.seen])
     for label, at, offered in (
         ("production", opened(2, 2), True),
