@@ -174,7 +174,7 @@ def prompts_test(
     before, after, old, new = _on_desk(workspace, base, engine, work)
     rows = []
     for number, outcome in enumerate(after):
-        row: dict[str, Any] = {"case": outcome.case}
+        row: dict[str, Any] = {"case": outcome.case, "message": outcome.message}
         for name, found in ((old, before[number] if before else None), (new, outcome)):
             if found:
                 row[name] = "passes" if found.passed else "fails: " + " ".join(found.failures)

@@ -184,6 +184,7 @@ def test_a_prompt_is_made_compared_tested_labelled_and_taken_back(workspace: Pat
     tried = bot("prompts", "test", "fix-it@2", "--against", "fix-it@1", "--json", *on, workspace=workspace)
     assert tried.returncode == 1, tried.stderr
     assert "sorry" in json.loads(tried.stdout)[0]["fix-it@2"]
+    assert "delivery" in json.loads(tried.stdout)[0]["message"]
     put = ["prompts", "label", "fix-it@2", "production", "--why", "a try", *on]
     refused = bot(*put, workspace=workspace)
     assert (refused.returncode, b"fails 1 of 1 cases" in refused.stderr) == (1, True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bot.errors import DataError, NotFound, faults
+from bot.errors import BotError, DataError, NotFound, faults
 from bot.files import read_yaml
 from bot.prompts.cases import Case
 from bot.refs import check_name
@@ -26,6 +27,16 @@ class Scenario(BaseModel):
 
 def scenario_names(root: Path) -> list[str]:
     return sorted(path.stem for path in (root / "scenarios").glob("*.yaml"))
+
+
+def readable_scenarios(root: Path) -> Iterator[tuple[str, Scenario]]:
+    """Those that can be read, with their names: one that is broken hides no other. Asking for it says why."""
+    for name in scenario_names(root):
+        try:
+            found = get_scenario(root, name)
+        except BotError:
+            continue
+        yield name, found
 
 
 def get_scenario(root: Path, name: str) -> Scenario:

@@ -157,6 +157,9 @@ def draft_of(library: PromptLibrary, opened: Opened, fields: Fields) -> PromptVe
     """What stands in the form: the open version where its texts are unchanged, else a draft that was not saved. Raises
     PromptError naming every fault."""
     parent = open_version(library, opened)
+    if fields == shown_fields(parent.prompt):
+        # Boxes have one kind of line end, and a version's own texts may have others.
+        return parent
     remarks = parent.prompt.author, parent.prompt.note
     prompt = edited(parent.prompt, fields, *remarks, versions_before(library, opened))
     return parent if prompt.hash == parent.prompt.hash else PromptVersion(parent.name, DRAFT, prompt)
