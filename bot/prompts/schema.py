@@ -269,8 +269,16 @@ _Dumper.add_representer(str, _represent_text)
 
 
 def dump_prompt(prompt: Prompt) -> str:
-    """The prompt as YAML that `parse_prompt` reads back to an equal one."""
-    return dump_yaml(prompt.model_dump(exclude_none=True))
+    """The prompt as YAML that `parse_prompt` reads back to an equal one. What says no more than its default is left out."""
+    return dump_yaml(prompt.model_dump(exclude_defaults=True))
+
+
+def as_written(prompt: Prompt, where: str) -> str:
+    """The prompt as YAML, for a file. Raises PromptError for what would be refused when it is read: a file has limits of its
+    own, and a prompt that was copied with changes was not checked."""
+    text = dump_prompt(prompt)
+    parse_prompt(text, where)
+    return text
 
 
 def dump_yaml(data: Any) -> str:
