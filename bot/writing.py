@@ -7,7 +7,7 @@ import difflib
 import getpass
 import json
 import textwrap
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bot.desk import Desk
     from bot.prompts.version import PromptVersion
     from bot.publishing.trial import Outcome
+    from bot.types import Message
 
 prompts_app = typer.Typer(no_args_is_help=True, help="The versioned prompt library.")
 Adapters = Annotated[str | None, typer.Option(help="A mix such as returns*0.7+billing*0.3, or none.")]
@@ -153,7 +154,7 @@ def prompts_label(
                 if not force:
                     raise
                 outcomes = unanswered(desk.prompts.cases(version.name), error)
-                say(f"No case could be run: {error}")
+                say(f"Its cases were not run to the end: {error}")
         forced = put_label(desk.journal, version, wish, outcomes, customers)
         return f"{version.name}: {told(version, wish, outcomes, forced)}"
 
@@ -249,7 +250,10 @@ def prompts_lint(
 
     desk = open_desk(workspace, base=base)
     tokenizer = load_tokenizer(desk.base)
-    context = int(desk.base.config.get("max_position_embeddings", 0))
+
+    def count(messages: Sequence[Message]) -> int:
+        return len(encode(tokenizer, messages))
+
     rows = []
     for ref in refs or [f"{name}@{desk.prompts.versions(name)[-1]}" for name in desk.prompts.names()]:
         try:
@@ -259,7 +263,7 @@ def prompts_lint(
             findings = [Finding("error", "", "cannot be read", error.what, error.hint)]
         else:
             ref = found.ref
-            findings = asyncio.run(lint(found.prompt, cases, lambda messages: len(encode(tokenizer, messages)), context))
+            findings = asyncio.run(lint(found.prompt, cases, count, desk.base.context))
         rows += [{"prompt": ref, **finding.row()} for finding in findings]
     table(rows, as_json)
     if any(row[""] == "error" for row in rows):
