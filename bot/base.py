@@ -38,6 +38,11 @@ class Base:
     def config(self) -> dict[str, Any]:
         return read_json(self.path / "config.json")
 
+    @property
+    def context(self) -> int:
+        """Tokens that it reads; 0 where its config does not say."""
+        return int(self.config.get("max_position_embeddings") or 0)
+
     @cached_property
     def weights(self) -> list[Path]:
         files = sorted(self.path.glob("*.safetensors"))

@@ -26,6 +26,13 @@ def check_name(kind: str, name: str) -> str:
     return name
 
 
+def check_label(label: str) -> str:
+    """`label` if it may be put on a version. One of digits alone would be read as a version's number."""
+    if label.isdecimal():
+        raise BadName(f"{label[:MAX_NAME]!r} is no label: a reference takes it for a version's number.", "Add a letter.")
+    return check_name("label", label)
+
+
 def parse_ref(kind: str, ref: str) -> tuple[str, str]:
     """`name@pointer` → (name, pointer); the pointer is "" where none was given."""
     name, _, pointer = ref.strip().partition("@")

@@ -27,6 +27,7 @@ def users_add(
 ) -> None:
     """Add a user. The password is asked for, or read from a pipe."""
     people = open_desk(workspace).people
+    people.check_new(name, role)
     first = not people.any()
     people.add(name, role, _password())
     put(f"{name}  {role}")

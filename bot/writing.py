@@ -7,7 +7,7 @@ import difflib
 import getpass
 import json
 import textwrap
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bot.desk import Desk
     from bot.prompts.version import PromptVersion
     from bot.publishing.trial import Outcome
+    from bot.types import Message
 
 prompts_app = typer.Typer(no_args_is_help=True, help="The versioned prompt library.")
 Adapters = Annotated[str | None, typer.Option(help="A mix such as returns*0.7+billing*0.3, or none.")]
@@ -43,18 +44,29 @@ def prompts_list(
     desk = open_desk(workspace)
     rows = []
     for name in desk.prompts.names():
-        newest = desk.prompts.get(f"{name}@{desk.prompts.versions(name)[-1]}")
+        technique, note = _about(desk, f"{name}@{desk.prompts.versions(name)[-1]}")
         labels = ", ".join(f"{label} → {version}" for label, version in sorted(desk.journal.labels(name).items()))
         rows.append(
             {
                 "prompt": name,
                 "versions": ", ".join(map(str, desk.prompts.versions(name))),
                 "labels": labels,
-                "technique": newest.prompt.technique,
-                "newest note": newest.prompt.note if as_json else textwrap.shorten(newest.prompt.note, 60, placeholder=" …"),
+                "technique": technique,
+                "newest note": note if as_json else textwrap.shorten(note, 60, placeholder=" …"),
             }
         )
     table(rows, as_json)
+
+
+def _about(desk: Desk, ref: str) -> tuple[str, str]:
+    """A version's technique and note."""
+    from bot.errors import PromptError
+
+    try:
+        prompt = desk.prompts.get(ref).prompt
+    except PromptError as error:
+        return "", f"cannot be read: {error}"
+    return prompt.technique, prompt.note
 
 
 @prompts_app.command("show")
@@ -86,6 +98,9 @@ def prompts_new(
     source: Annotated[str, typer.Option("--from", help="A template, a version such as support@2, or a .yaml file.")],
     author: Annotated[str, typer.Option(help="Who wrote it; you, where nobody is named.")] = "",
     note: Annotated[str, typer.Option(help="What it is for, or what it changes.")] = "",
+    after: Annotated[
+        int | None, typer.Option(help="The version that a file changes: it is not saved on one that came since.")
+    ] = None,
     workspace: Workspace = None,
 ) -> None:
     """A new prompt from a template or another version; from a file also the next version of one that is there."""
@@ -97,7 +112,12 @@ def prompts_new(
     if source.endswith((".yaml", ".yml")):
         known = library.versions(name) if name in library.names() else [0]
         given = {key: value for key, value in (("author", author), ("note", note)) if value}
-        saved = library.save(name, parse_prompt(read_text(Path(source)), source).model_copy(update=given), known[-1])
+        prompt = parse_prompt(read_text(Path(source)), source).model_copy(update=given)
+        saved = library.save(name, prompt, known[-1] if after is None else after)
+        if saved.version in known:
+            say(f"{saved.ref} has this content already: nothing was saved.")
+        elif known[-1]:
+            say(f"It follows {name}@{known[-1]}.")
     else:
         saved = begin(library, name, source, author or _who(), note)
     put(f"{saved.ref}  {library.root / name / f'v{saved.version}.yaml'}")
@@ -116,17 +136,45 @@ def prompts_label(
     engine: EngineName = None,
 ) -> None:
     """Point a label at a version. For production its cases must pass on the agent that customers meet."""
+    from bot.errors import BotError
     from bot.prompts.library import PRODUCTION
-    from bot.publishing.labelling import Wish, put_label, told
+    from bot.publishing.labelling import Wish, check_wish, put_label, told
+    from bot.publishing.trial import unanswered
 
     async def work(desk: Desk) -> str:
         version = desk.prompts.get(ref)
-        before = desk.journal.labels(version.name).get(label)
-        outcomes = await _try(desk, version, adapters, knowledge) if label == PRODUCTION else []
-        wish = Wish(label, _who(), why, before, force)
-        return f"{version.name}: {told(version, wish, outcomes, put_label(desk.journal, version, wish, outcomes))}"
+        wish = Wish(label, _who(), why, desk.journal.labels(version.name).get(label), force)
+        customers = desk.settings.agent.prompt
+        check_wish(desk.journal, version, wish, customers)
+        outcomes: list[Outcome] = []
+        if label == PRODUCTION:
+            try:
+                outcomes = await _try(desk, version, adapters, knowledge)
+            except BotError as error:
+                if not force:
+                    raise
+                outcomes = unanswered(desk.prompts.cases(version.name), error)
+                say(f"Its cases were not run to the end: {error}")
+        forced = put_label(desk.journal, version, wish, outcomes, customers)
+        return f"{version.name}: {told(version, wish, outcomes, forced)}"
 
     put(_on_desk(workspace, base, engine, work))
+
+
+@prompts_app.command("undo")
+def prompts_undo(
+    name: Annotated[str, typer.Argument(help="The prompt, such as support.")],
+    label: Annotated[str, typer.Option(help="Which of its labels.")] = "production",
+    workspace: Workspace = None,
+) -> None:
+    """Take a label back to the version it was on before. At once: no case is run for it."""
+    from bot.publishing.labelling import undo
+
+    desk = open_desk(workspace)
+    desk.prompts.versions(name)
+    latest = next((move.id for move in desk.journal.label_moves(name) if move.label == label), 0)
+    undone = undo(desk.journal, desk.prompts, name, label, _who(), latest)
+    put(f"{name}: {label} is back on version {undone.previous}, from version {undone.version}.")
 
 
 @prompts_app.command("history")
@@ -197,17 +245,26 @@ def prompts_lint(
     """Advice on prompts: what is legal and yet likely wrong. Exit code 1 where something is an error."""
     from bot.engine.local.encode import encode
     from bot.engine.local.model import load_tokenizer
-    from bot.prompts.lint import lint
+    from bot.errors import PromptError
+    from bot.prompts.lint import Finding, lint
 
     desk = open_desk(workspace, base=base)
     tokenizer = load_tokenizer(desk.base)
-    context = int(desk.base.config.get("max_position_embeddings", 0))
+
+    def count(messages: Sequence[Message]) -> int:
+        return len(encode(tokenizer, messages))
+
     rows = []
     for ref in refs or [f"{name}@{desk.prompts.versions(name)[-1]}" for name in desk.prompts.names()]:
-        found = desk.prompts.get(ref)
-        cases = desk.prompts.cases(found.name)
-        findings = asyncio.run(lint(found.prompt, cases, lambda messages: len(encode(tokenizer, messages)), context))
-        rows += [{"prompt": found.ref, **finding.row()} for finding in findings]
+        try:
+            found = desk.prompts.get(ref)
+            cases = desk.prompts.cases(found.name)
+        except PromptError as error:
+            findings = [Finding("error", "", "cannot be read", error.what, error.hint)]
+        else:
+            ref = found.ref
+            findings = asyncio.run(lint(found.prompt, cases, count, desk.base.context))
+        rows += [{"prompt": ref, **finding.row()} for finding in findings]
     table(rows, as_json)
     if any(row[""] == "error" for row in rows):
         raise typer.Exit(1)

@@ -62,6 +62,11 @@ class TurnRecord(Base):
     timings: Mapped[dict[str, Any]]
     usage: Mapped[dict[str, Any]]
 
+    @property
+    def heard(self) -> bool:
+        """Whether a model hears of it later: it has a reply, also a stopped one."""
+        return self.finish_reason != "error" and bool(self.reply.strip())
+
 
 class Vote(Base):
     """Which of two turns a person preferred, on the same question, passages and seed."""

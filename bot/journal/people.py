@@ -52,15 +52,22 @@ class People:
 
     def add(self, name: str, role: str, password: str) -> None:
         """Raises Conflict where the name is taken, InvalidMessage for a role or a password that will not do."""
-        check_name("user", name)
-        if role not in ROLES:
-            raise InvalidMessage(f"{role!r} is no role.", f"One of {', '.join(ROLES)}.")
+        self.check_new(name, role)
         hashed = self._hasher.hash(_good(name, password))
         try:
             with writing(self._session, f"The user {name!r} was not added") as session:
                 session.add(User(name=name, role=role, password=hashed))
         except IntegrityError:
-            raise Conflict(f"There is a user {name!r} already.", "Take another name, or remove that one first.") from None
+            raise _taken(name) from None
+
+    def check_new(self, name: str, role: str) -> None:
+        """What `add` refuses before it looks at a password, so that none is asked for in vain."""
+        check_name("user", name)
+        if role not in ROLES:
+            raise InvalidMessage(f"{role!r} is no role.", f"One of {', '.join(ROLES)}.")
+        with self._session() as session:
+            if session.get(User, name):
+                raise _taken(name)
 
     def all(self) -> list[Account]:
         """By name."""
@@ -164,6 +171,10 @@ class People:
 
 def _hash(token: str) -> str:
     return content_hash("token", token)
+
+
+def _taken(name: str) -> Conflict:
+    return Conflict(f"There is a user {name!r} already.", "Take another name, or remove that one first.")
 
 
 def _good(name: str, password: str) -> str:

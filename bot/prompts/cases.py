@@ -6,22 +6,19 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from bot.errors import DataError, PromptError, faults
 from bot.files import parse_yaml, read_text
 from bot.limits import MAX_MESSAGE
 from bot.prompts.assertions import Assertion
+from bot.prompts.schema import Part
 from bot.types import Message
 
 FILE = "cases.yaml"
 
 
-class Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Said(Part):
+class Earlier(Part):
     """One exchange before the message."""
 
     customer: str = Field(min_length=1, max_length=MAX_MESSAGE)
@@ -34,10 +31,10 @@ class Case(Part):
 
     name: str = Field("", max_length=100)
     message: str = Field(min_length=1, max_length=MAX_MESSAGE)
-    history: list[Said] = []
-    variables: dict[str, str] = {}
+    history: list[Earlier] = Field(default_factory=list)
+    variables: dict[str, str] = Field(default_factory=dict)
     knowledge: str | None = None
-    expect: list[Assertion] = []
+    expect: list[Assertion] = Field(default_factory=list)
 
     @property
     def title(self) -> str:
@@ -52,8 +49,8 @@ class Case(Part):
 
 
 class Cases(Part):
-    every_reply: list[Assertion] = []
-    cases: list[Case] = Field([], max_length=1000)
+    every_reply: list[Assertion] = Field(default_factory=list)
+    cases: list[Case] = Field(default_factory=list, max_length=1000)
 
     @model_validator(mode="after")
     def _ask_for_something(self) -> Cases:

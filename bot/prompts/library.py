@@ -1,4 +1,4 @@
-"""The versions on disk: `prompts/<name>/v<n>.yaml`, immutable once written, and scenarios beside them.
+"""The versions on disk: `prompts/<name>/v<n>.yaml`, immutable once written.
 
 Labels are pointers and live elsewhere: the library is handed a `Labels`.
 """
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from bot.errors import Conflict, NotFound, PromptError
 from bot.files import read_yaml, sync, write_new
 from bot.prompts.cases import Cases, read_cases
-from bot.prompts.schema import Prompt, dump_prompt, parse_prompt
-from bot.refs import check_name, is_name, parse_ref, versions
+from bot.prompts.schema import Prompt, as_written, parse_prompt
+from bot.refs import check_label, check_name, is_name, parse_ref, versions
 from bot.types import Labels
 
 if TYPE_CHECKING:
@@ -95,12 +95,14 @@ class PromptLibrary:
 
         Content that a version already has is not a new version and gives that one back, also one that was saved since, such
         as by an attempt of which an error was told. Raises Conflict when another version was saved since; nothing is
-        overwritten then. Raises PromptError where the disk refuses, and says whether the version is there.
+        overwritten then. Raises PromptError where the version could not be read again, with nothing written, and where the
+        disk refuses, which says whether the version is there.
         """
         folder = self.folder(name)
         known = versions(folder, ".yaml")
         latest = known[-1] if known else 0
         number = latest + 1
+        text = as_written(prompt, f"{name}@{number}")
         try:
             if same := self._same(name, known if latest == parent else [n for n in known if n > parent], prompt):
                 number = same.version
@@ -110,7 +112,7 @@ class PromptLibrary:
                 raise Conflict(
                     f"{name}@{latest} was saved since you began from version {parent}.", "Compare the two and save again."
                 )
-            write_new(folder / f"v{number}.yaml", dump_prompt(prompt))
+            write_new(folder / f"v{number}.yaml", text)
         except FileExistsError:
             raise Conflict(f"{name}@{number} was saved at the same moment.", "Compare the two and save again.") from None
         except OSError as error:
@@ -156,7 +158,7 @@ class PromptLibrary:
                 raise PromptError(f"{path}: {name!r} is not a list of label: version.", "Like  support: {production: 2}.")
             for label, version in pointers.items():
                 found = self.get(f"{name}@{version}")
-                pins[name, label] = (found.version, found.prompt.hash)
+                pins[name, check_label(str(label))] = (found.version, found.prompt.hash)
         return pins
 
 

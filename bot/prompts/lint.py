@@ -7,7 +7,7 @@ prompt eats hands in what counts tokens.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
@@ -19,12 +19,11 @@ from bot.personal.kinds import KINDS
 from bot.prompts.assertions import failures, names_in, sentences
 from bot.prompts.cases import Cases
 from bot.prompts.reasoning import reasoned
-from bot.prompts.render import render
+from bot.prompts.render import defaults, render, stand_ins
 from bot.prompts.role_rules import broken, rules_of
 from bot.prompts.schema import Example, Prompt, filled, place_of, variables_of
-from bot.types import Message
+from bot.prompts.select import BARE, Count
 
-Count = Callable[[Sequence[Message]], int]
 Severity = Literal["error", "warning"]
 _THINK = re.compile(r"</?think(?:ing)?>", re.I)
 _FIGURE = re.compile(r"\d[\d.,]*")
@@ -71,20 +70,22 @@ def _all_texts(prompt: Prompt) -> Iterator[tuple[str, str]]:
         yield f"variables.{name}", variable.default or ""
 
 
-def _shown(prompt: Prompt) -> dict[str, str]:
-    """The variables' values as an example may see them; a required one shows its name."""
-    return {name: f"‹{name}›" if v.default is None else v.default for name, v in prompt.variables.items()}
-
-
 def _variables(prompt: Prompt, cases: Cases) -> Iterator[Finding]:
     used = {name for _, text, _ in prompt.texts() for name in variables_of(text)}
     asked = {name for a in (*cases.every_reply, *(a for c in cases.cases for a in c.expect)) for name in names_in(a)}
     given = {name for case in cases.cases for name in case.variables}
+    optional = defaults(prompt)
     for name in prompt.variables:
         if name not in used:
             yield Finding(
                 "warning", f"variables.{name}", "unused variable", f"{{{name}}} is in no text.", "Use it, or take it out."
             )
+        if name not in optional:
+            yield Finding(
+                "warning", f"variables.{name}", "must be given",
+                f"Whoever leaves {{{name}}} out gets an error, and customers' messages give no variables.",
+                "Give it a default, unless programs alone use this prompt.",
+            )  # fmt: skip
     for name in sorted((asked | given) - set(prompt.variables)):
         yield Finding(
             "error", "cases.yaml", "undeclared variable", f"The cases speak of {{{name}}}, which the prompt does not have.",
@@ -125,13 +126,19 @@ def _wording(prompt: Prompt) -> Iterator[Finding]:
 
 
 def _techniques(prompt: Prompt) -> Iterator[Finding]:
-    asks = bool(_THINK.search(prompt.role))
-    if prompt.technique == "chain-of-thought" and not asks:
-        yield Finding(
-            "warning", "role", "reasoning", "Nothing asks for reasoning between <think> and </think>.",
-            "Ask for it in the role, or choose another technique.",
-        )  # fmt: skip
-    if prompt.technique != "chain-of-thought":
+    if prompt.technique == "chain-of-thought":
+        if not _THINK.search(prompt.role):
+            yield Finding(
+                "warning", "role", "reasoning", "Nothing asks for reasoning between <think> and </think>.",
+                "Ask for it in the role, or choose another technique.",
+            )  # fmt: skip
+        for number, example in enumerate(prompt.examples, 1):
+            if not reasoned(example.agent):
+                yield Finding(
+                    "warning", f"examples[{number}].agent", "reasoning", "It shows a reply without reasoning.",
+                    "Write the reasoning before the reply, between <think> and </think>: a model does as the examples do.",
+                )  # fmt: skip
+    else:
         for place, text, _ in prompt.texts():
             if tag := _THINK.search(text):
                 yield Finding(
@@ -169,7 +176,7 @@ async def _rules(prompt: Prompt, cases: Cases) -> list[Finding]:
     """Examples that break what every reply must hold, by the cases or by the role's own words. What needs passages or an
     embedding cannot be told of them."""
     rules = [rule for rule in cases.every_reply if rule.kind not in ("cites_passage", "similar")]
-    stated, values, found = rules_of(prompt.role), _shown(prompt), []
+    stated, values, found = rules_of(prompt.role), stand_ins(prompt), []
     for number, example in enumerate(prompt.examples, 1):
         reply = filled(example.agent, values)
         said = reply.removeprefix(reasoned(reply)) if prompt.technique == "chain-of-thought" else reply
@@ -223,17 +230,14 @@ class _Read:
 
 def _context(prompt: Prompt, count: Count, context: int) -> Iterator[Finding]:
     """With as many examples as a message may be shown, the longest first."""
+
+    def with_examples(shown: Sequence[Example]) -> int:
+        return count(render(prompt, shown, stand_ins(prompt), (), BARE))
+
     examples = sorted(prompt.examples, key=lambda e: -len(e.customer + e.agent))
-    budget = 0
-    if prompt.select:
-        examples = examples[: prompt.select.count]
-        budget = prompt.select.tokens or 0
-    if budget:
-        examples = []
-    given = {
-        name: value for name, value in _shown(prompt).items() if prompt.variables[name].required or value.startswith("‹")
-    }
-    tokens = budget + count(render(prompt, examples, given, (), (Message("user", "."),)))
+    tokens = with_examples(examples[: prompt.select.count] if prompt.select else examples)
+    if prompt.select and prompt.select.tokens:
+        tokens = min(tokens, prompt.select.tokens + with_examples(()))
     if tokens * 2 > context:
         yield Finding(
             "error", "examples" if prompt.examples else "role", "context",

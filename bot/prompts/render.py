@@ -42,6 +42,11 @@ def defaults(prompt: Prompt) -> dict[str, str]:
     return {name: variable.default for name, variable in known if variable.default is not None and not variable.required}
 
 
+def stand_ins(prompt: Prompt) -> dict[str, str]:
+    """Every variable's value where nobody gives one, to be looked at: one that must be given shows its name."""
+    return {name: f"‹{name}›" for name in prompt.variables} | defaults(prompt)
+
+
 def texts_of(prompt: Prompt, examples: Sequence[Example], passages: Sequence[Passage] | None) -> list[str]:
     """The template texts of what is sent: the system message's, "" where there is none; each example's two; the last
     message's."""

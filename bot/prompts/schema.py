@@ -31,6 +31,8 @@ MAX_FAULTS = 20
 """Faults that are told at once."""
 RESERVED = ("message", "passages", "history", "stop", "self")
 """Names that no variable can have: what is shown beside them, and what LangChain keeps for itself."""
+PLACES = {"message": "template", "passages": "knowledge.found"}
+"""The one text that may hold each."""
 LATER_KEYS = ("select",)
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _BRACE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
@@ -47,6 +49,8 @@ class Faulty(ValueError):
 
 
 class Part(BaseModel):
+    """Of a prompt or of its cases: unknown keys are refused, and nothing changes."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -179,6 +183,9 @@ class Prompt(Part):
                 yield f"{where}: a lone {match[0]!r}; write {match[0] * 2!r} for a brace"
             elif not _IDENTIFIER.fullmatch(name):
                 yield f"{where}: {match[0][:40]!r} is not a plain {{name}}"
+            elif name in RESERVED:
+                right = f"it stands in {PLACES[name]} alone" if name in PLACES else "no variable can have that name"
+                yield f"{where}: {match[0]!r} is reserved; {right}"
             else:
                 yield f"{where}: {match[0]!r} is not declared under variables"
 
@@ -241,12 +248,26 @@ def _placed(error: ValidationError, text: str) -> str:
     return "; ".join(told)
 
 
-def check_prompt(data: dict[str, Any], where: str = "The prompt") -> Prompt:
-    """The prompt in keys and values. Raises PromptError that names every fault and its place."""
+def check_prompt(data: dict[str, Any]) -> Prompt:
+    """The prompt in keys and values, as people typed or pasted them: lines end with \\n, whatever they ended with. Raises
+    PromptError that names every fault and its place."""
     try:
-        return Prompt.model_validate(data)
+        return Prompt.model_validate(_with_plain_lines(data))
     except ValidationError as error:
-        raise PromptError(f"{where} is not valid: {faults(error)}.", "prompts/README.md explains the format.") from None
+        raise PromptError(f"The prompt is not valid: {faults(error)}.", "prompts/README.md explains the format.") from None
+
+
+def plain_lines(text: str) -> str:
+    """`text` as a file would be read: a line ends with \\n, wherever it was typed."""
+    return text.replace("\r\n", "\n")
+
+
+def _with_plain_lines(value: Any) -> Any:
+    if isinstance(value, str):
+        return plain_lines(value)
+    if isinstance(value, dict):
+        return {key: _with_plain_lines(inner) for key, inner in value.items()}
+    return [_with_plain_lines(inner) for inner in value] if isinstance(value, list) else value
 
 
 class _Dumper(yaml.SafeDumper):
@@ -269,8 +290,16 @@ _Dumper.add_representer(str, _represent_text)
 
 
 def dump_prompt(prompt: Prompt) -> str:
-    """The prompt as YAML that `parse_prompt` reads back to an equal one."""
-    return dump_yaml(prompt.model_dump(exclude_none=True))
+    """The prompt as YAML that `parse_prompt` reads back to an equal one. What says no more than its default is left out."""
+    return dump_yaml(prompt.model_dump(exclude_defaults=True))
+
+
+def as_written(prompt: Prompt, where: str) -> str:
+    """The prompt as YAML, for a file. Raises PromptError for what would be refused when it is read: a file has limits of its
+    own, and a prompt that was copied with changes was not checked."""
+    text = dump_prompt(prompt)
+    parse_prompt(text, where)
+    return text
 
 
 def dump_yaml(data: Any) -> str:

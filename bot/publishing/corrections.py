@@ -17,7 +17,6 @@ from pydantic import ValidationError
 from bot.errors import Conflict, InvalidMessage, NotFound, PromptError, faults
 from bot.journal.feedback import Entry
 from bot.journal.journal import Journal
-from bot.journal.models import TurnRecord
 from bot.limits import check_text
 from bot.personal.scrub import scrub
 from bot.prompts.case_file import add_case
@@ -25,7 +24,7 @@ from bot.prompts.cases import Case, Cases
 from bot.prompts.examples import with_example
 from bot.prompts.library import PromptLibrary
 from bot.prompts.lint import Finding, lint
-from bot.prompts.schema import Prompt, literal
+from bot.prompts.schema import Prompt, literal, plain_lines
 from bot.prompts.version import PromptVersion
 
 
@@ -63,14 +62,9 @@ class Correction:
     wanted: Wanted = NOTHING
 
 
-def heard(turns: Sequence[TurnRecord]) -> list[TurnRecord]:
-    """The turns that a model hears of later: those with a reply, also a stopped one."""
-    return [turn for turn in turns if turn.finish_reason != "error" and turn.reply.strip()]
-
-
 def proposed(entry: Entry) -> Correction:
     """The exchange as it was, for a lead to correct."""
-    earlier = [text for turn in heard(entry.earlier) for text in (turn.question, turn.reply)]
+    earlier = [text for turn in entry.earlier if turn.heard for text in (turn.question, turn.reply)]
     return _scrubbed(earlier, entry.turn.question, entry.turn.reply)
 
 
@@ -79,14 +73,13 @@ def corrected(entry: Entry, customer: str, agent: str, note: str = "", wanted: W
     for text, what in ((customer, "The customer's message"), (agent, "The corrected reply")):
         check_text(text, what)
     earlier = [text for pair in proposed(entry).earlier for text in pair]
-    customer, agent, note = (text.replace("\r\n", "\n").strip() for text in (customer, agent, note))
-    return _scrubbed(earlier, customer, agent, note, wanted)
+    return _scrubbed(earlier, customer.strip(), agent.strip(), note.strip(), wanted)
 
 
 def _scrubbed(earlier: Sequence[str], customer: str, agent: str, note: str = "", wanted: Wanted = NOTHING) -> Correction:
     counts: Counter[str] = Counter()
     asked = [wanted.name.strip(), *wanted.contains, *wanted.lacks]
-    texts = scrub([*earlier, customer, agent, note, *asked], counts)
+    texts = scrub([plain_lines(text) for text in (*earlier, customer, agent, note, *asked)], counts)
     before, (customer, agent, note, name), rest = texts[: len(earlier)], texts[len(earlier) :][:4], texts[len(earlier) + 4 :]
     contains, lacks = rest[: len(wanted.contains)], rest[len(wanted.contains) :]
     pairs = tuple(zip(before[::2], before[1::2], strict=True))

@@ -1,5 +1,5 @@
-"""Putting a label on a version: `production` asks that the version's cases pass, or is forced, and that is kept. Taking a
-version back is putting the label where it was before."""
+"""Putting a label on a version: `production` asks that the version's cases pass, and what customers meet that they can be
+answered; or it is forced, and that is kept. Taking a version back is putting the label where it was before."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from bot.errors import Conflict, PromptError
 from bot.journal.journal import Journal
 from bot.journal.models import LabelMove
 from bot.prompts.library import PRODUCTION, PromptLibrary
+from bot.prompts.render import fill_variables
 from bot.prompts.version import PromptVersion
 from bot.publishing.trial import Outcome
-from bot.refs import check_name
+from bot.refs import check_label, parse_ref
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,22 +27,53 @@ class Wish:
     force: bool = False
 
 
-def put_label(journal: Journal, version: PromptVersion, wish: Wish, outcomes: Sequence[Outcome]) -> bool:
-    """Whether the label was put against failing cases. `outcomes` are those of the version's cases, which only
-    `production` asks for. Raises PromptError where they fail and nothing is forced, Conflict where the label moved."""
+def check_wish(journal: Journal, version: PromptVersion, wish: Wish, customers: str) -> None:
+    """Raises PromptError for a wish that no case can help, so that none is run for it. `customers` is the reference of the
+    prompt that customers meet, "" where they meet none."""
     if not wish.why.strip():
         raise PromptError("A label is moved for a reason.", 'Say it, like --why "shorter replies".')
+    label = check_label(wish.label)
+    here = (version.version, version.prompt.hash)
+    # Where the content changed, the label is put anew.
+    if wish.expected == version.version and journal.resolve(version.name, label) == here:
+        raise PromptError(f"{version.name}@{label} is on version {version.version} already.", "Nothing was changed.")
+    if (lacking := _lacking(version, label, customers)) and not wish.force:
+        raise PromptError(
+            f"Under {version.ref} no customer would be answered: their messages give no variables. {lacking}",
+            "Give them a default, or force it, which is recorded.",
+        )
+
+
+def _lacking(version: PromptVersion, label: str, customers: str) -> str:
+    """What customers' messages would lack, where the label makes the version the one that they meet."""
+    name, pointer = parse_ref("prompt", customers) if customers else ("", "")
+    if (name, pointer or PRODUCTION) != (version.name, label):
+        return ""
+    try:
+        fill_variables(version.prompt, {})
+    except PromptError as error:
+        return error.what
+    return ""
+
+
+def put_label(
+    journal: Journal, version: PromptVersion, wish: Wish, outcomes: Sequence[Outcome], customers: str = ""
+) -> bool:
+    """Whether the label was put by force. `outcomes` are those of the version's cases, which only `production` asks for;
+    `customers` is as for `check_wish`. Raises PromptError where they fail and nothing is forced, Conflict where the label
+    moved."""
+    check_wish(journal, version, wish, customers)
     failed = [outcome.case for outcome in outcomes if not outcome.passed] if wish.label == PRODUCTION else []
     if failed and not wish.force:
         raise PromptError(
             f"{version.ref} fails {len(failed)} of {len(outcomes)} cases: {'; '.join(failed)}.",
             "Mend it, or force it, which is recorded.",
         )
-    label = check_name("label", wish.label)
+    forced = bool(failed or _lacking(version, wish.label, customers))
     journal.put_label(
-        version.name, label, version.version, version.prompt.hash, wish.who, wish.expected, wish.why.strip(), bool(failed)
+        version.name, wish.label, version.version, version.prompt.hash, wish.who, wish.expected, wish.why.strip(), forced
     )
-    return bool(failed)
+    return forced
 
 
 def told(version: PromptVersion, wish: Wish, outcomes: Sequence[Outcome], forced: bool) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bot.agent import Agent
-from bot.errors import PromptError
+from bot.errors import BotError, PromptError
 from bot.prompts.assertions import failures
 from bot.prompts.cases import Case, Cases
 from bot.prompts.render import fill_variables
@@ -42,7 +42,7 @@ async def run_cases(
     progress: Progress | None = None,
 ) -> list[Outcome]:
     """One outcome a case, in their order. A variable that this version does not have fails its case; an agent that cannot
-    answer at all raises its own error."""
+    answer one raises its own error, and the other cases end with it."""
     turns = asyncio.Semaphore(TOGETHER)
     done = 0
 
@@ -55,9 +55,17 @@ async def run_cases(
             progress(done, len(cases.cases))
         return outcome
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(run(case)) for case in cases.cases]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(run(case)) for case in cases.cases]
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
     return [task.result() for task in tasks]
+
+
+def unanswered(cases: Cases, error: BotError) -> list[Outcome]:
+    """What is known of cases that no agent answered: each fails, for that reason."""
+    return [Outcome(case.title, case.message, "", (str(error),)) for case in cases.cases]
 
 
 async def _run(

@@ -10,7 +10,7 @@ from bot.errors import Conflict, NotFound, PromptError
 from bot.files import read_text, write_new
 from bot.prompts.cases import FILE
 from bot.prompts.library import PromptLibrary
-from bot.prompts.schema import Prompt, parse_prompt
+from bot.prompts.schema import Prompt, as_written, parse_prompt
 from bot.prompts.version import PromptVersion
 
 FOLDER = Path(__file__).parent / "prompts"
@@ -29,19 +29,27 @@ def get_template(name: str) -> tuple[Prompt, str]:
 
 
 def begin(library: PromptLibrary, name: str, source: str, author: str, note: str = "") -> PromptVersion:
-    """A new prompt from a template, with its cases, or from a version such as support@2; its note is the source's where none
-    is given. Raises Conflict where there is a prompt of that name already, or a file of other cases; PromptError where the
-    disk refuses. Beginning again is safe: the prompt is there once its cases are."""
+    """A new prompt from a template or from a version such as support@2, with the cases of either; its note is the source's
+    where none is given. Raises Conflict where there is a prompt of that name already, or a file of other cases; PromptError
+    where it could not be read again or the disk refuses. Beginning again is safe: the prompt is there once its cases are."""
     if name in library.names():
         raise Conflict(
             f"{name}@{library.versions(name)[-1]} is there already.",
             "Choose another name, or save the next version of that one.",
         )
-    prompt, cases = (library.get(source).prompt, "") if "@" in source else get_template(source)
-    changes = {"author": author, "date": datetime.date.today(), "note": note or prompt.note}
+    prompt, cases = _copied(library, source) if "@" in source else get_template(source)
+    made = prompt.model_copy(update={"author": author, "date": datetime.date.today(), "note": note or prompt.note})
+    as_written(made, f"{name}@1")
     if cases:
         _put_cases(library.folder(name) / FILE, cases)
-    return library.save(name, prompt.model_copy(update=changes), 0)
+    return library.save(name, made, 0)
+
+
+def _copied(library: PromptLibrary, source: str) -> tuple[Prompt, str]:
+    """A version and its prompt's cases as YAML, "" where it has none."""
+    found = library.get(source)
+    path = library.folder(found.name) / FILE
+    return found.prompt, read_text(path) if path.exists() else ""
 
 
 def _put_cases(path: Path, cases: str) -> None:

@@ -88,8 +88,8 @@ def prepare(plan: Plan, desk: Rooms, progress: Progress) -> Prepared:
     logging.disable_progress_bar()
     if desk.settings.threads:
         torch.set_num_threads(desk.settings.threads)
-    context = desk.base.config.get("max_position_embeddings")
-    if isinstance(context, int) and recipe.max_tokens > context:
+    context = desk.base.context
+    if context and recipe.max_tokens > context:
         raise DataError(
             f"max_tokens is {recipe.max_tokens:,}; the base {desk.base.name!r} reads {context:,}.", "Set it to that or less."
         )

@@ -12,12 +12,15 @@ from types import SimpleNamespace
 import pytest
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
+from typer.testing import CliRunner
 
 from bot.errors import BotError, Conflict, InvalidMessage, NotFound
 from bot.journal import people as module
 from bot.journal.journal import Journal
 from bot.journal.people import People
+from bot.refs import BadName
 from bot.types import ROLES
+from bot.users import users_app
 
 PASSWORD = "four plain words here"
 
@@ -135,6 +138,22 @@ def test_names_are_taken_once_and_must_be_known(people: People) -> None:
             act("mikka")
     with pytest.raises(InvalidMessage):
         people.set_password("mika", "")
+
+
+def test_no_password_is_asked_for_in_vain(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("bot.users._password", lambda: asked.append("once") or PASSWORD)
+
+    def add(name: str, role: str) -> BaseException | None:
+        return CliRunner().invoke(users_app, ["add", name, "--role", role, "--workspace", str(workspace)]).exception
+
+    assert add("mika", "lead") is None
+    assert [type(add(*wish)) for wish in (("mika", "lead"), ("Mika", "lead"), ("ben", "boss"))] == [
+        Conflict,
+        BadName,
+        InvalidMessage,
+    ]
+    assert asked == ["once"]
 
 
 @pytest.mark.parametrize(("dialect", "dropped"), [("postgresql", True), ("sqlite", False)])

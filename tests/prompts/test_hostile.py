@@ -67,6 +67,10 @@ TEMPLATES = [
     "{passages}",
     "{undeclared}",
     "{__import__('os')}",
+    "{ name }",
+    "{{ name }} {% for x in y %} {",
+    "{na me}",
+    "{name" + "x" * 100 + "}",
     "{lambda:0}",
     "{name|upper}",
     "{name+1}",
@@ -209,7 +213,7 @@ def test_there_are_enough_of_them() -> None:
 
 def test_what_is_rendered_is_capped_before_it_is_made() -> None:
     prompt = parse_prompt(GOOD.replace("You are {name}.", "{name}" * 3_000) + 'template: "{message}"\n')
-    start = time.perf_counter()
+    start = time.thread_time()
     with pytest.raises(PromptError, match=f"{MAX_RENDERED:,}"):
         render(prompt, (), {"name": "x" * 8_000_000}, [Passage("a", "t", "x", "a")], [Message("user", "hi")])
-    assert time.perf_counter() - start < 0.05
+    assert time.thread_time() - start < 0.05

@@ -7,13 +7,14 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bot.desk import Desk
 from bot.errors import Conflict, NotFound, PromptError
 from bot.prompts.scenarios import get_scenario, scenario_names
-from bot.prompts.schema import Prompt
+from bot.prompts.schema import Example, Prompt, Variable
 from bot.refs import BadName
 
 
@@ -50,6 +51,30 @@ def test_names_never_become_paths(desk: Desk, ref: str) -> None:
 def test_identical_content_is_not_a_new_version(desk: Desk, prompt: Prompt) -> None:
     again = prompt.model_copy(update={"note": "Only the note differs."})
     assert desk.prompts.save("support", again, parent=1).ref == "support@1"
+    assert desk.prompts.versions("support") == [1]
+
+
+MANY = {f"name{number}": Variable(description="d", default="x") for number in range(240)}
+
+
+def test_a_version_is_written_as_short_as_people_write_it(desk: Desk, prompt: Prompt) -> None:
+    saved = desk.prompts.save("support", prompt.model_copy(update={"variables": MANY, "role": "Two"}), parent=1)
+    assert desk.prompts.get(saved.ref).prompt == saved.prompt
+    assert "required" not in (desk.prompts.root / "support" / "v2.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"variables": {name: v.model_copy(update={"required": True}) for name, v in MANY.items()}}, "too many values"),
+        ({"examples": [Example(customer="a\n" * 9_000, agent="a\n" * 9_000, source="s")] * 2}, "at most"),
+        ({"author": "a" * 300}, "author"),
+        ({"note": "n" * 2_001}, "note"),
+    ],
+)
+def test_what_could_not_be_read_again_is_not_written(desk: Desk, prompt: Prompt, change: dict[str, Any], told: str) -> None:
+    with pytest.raises(PromptError, match=told):
+        desk.prompts.save("support", prompt.model_copy(update=change), parent=1)
     assert desk.prompts.versions("support") == [1]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from bot.prompts.role_rules import rules_of
 from bot.prompts.schema import Prompt, parse_prompt
 from bot.skeleton import SOURCE
 from bot.skeleton.templates import FOLDER, get_template, template_names
+from bot.types import Message
 from tests.conftest import ROOT
 
 GOOD: dict[str, Any] = {
@@ -33,12 +35,27 @@ async def rules(changes: dict[str, Any], cases: Cases = Cases(), **more: Any) ->
     ("changes", "rule", "place"),
     [
         ({"variables": {"x": {"description": "d", "default": "e"}}}, "unused variable", "variables.x"),
+        ({"variables": {"x": {"description": "d"}}, "role": "Answer {x}."}, "must be given", "variables.x"),
+        (
+            {"variables": {"x": {"description": "d", "default": "e", "required": True}}, "role": "Answer {x}."},
+            "must be given",
+            "variables.x",
+        ),
         ({"role": "You are Wren."}, "no goal", "role"),
         ({"role": ""}, "no goal", "role"),
         ({"role": "Answer.\nTry to be quick."}, "vague", "role, line 2, column 1"),
         ({"role": "Answer " + "and so it goes with this " * 12}, "over-long", "role"),
         ({"role": "Answer this. " * 200}, "over-long", "role"),
         ({"technique": "chain-of-thought"}, "reasoning", "role"),
+        (
+            {
+                "technique": "chain-of-thought",
+                "role": "Answer. <think> first.",
+                "examples": [example("hi", "<think>So.</think> Hello."), example("bye", "Bye.")],
+            },
+            "reasoning",
+            "examples[2].agent",
+        ),
         ({"role": "Answer in <think> first."}, "reasoning", "role, line 1, column 11"),
         ({"role": "Answer. The password is hunter2!"}, "secret", "role, line 1, column 13"),
         ({"role": "Answer. Use sk-live-abcdefghij0123456789."}, "secret", "role, line 1, column 13"),
@@ -171,7 +188,8 @@ async def test_what_the_cases_ask_for_already_is_told_once() -> None:
 async def test_reasoning_is_no_part_of_the_reply() -> None:
     role = {"technique": "chain-of-thought", "role": "Reason in <think> tags. Answer in one sentence."}
     assert not await rules({**role, "examples": [example("hi", "<think>One. Two.</think> Here it is.")]})
-    assert await rules({**role, "examples": [example("hi", "<think>One.</think> Here it is. And there.")]})
+    (broken,) = await rules({**role, "examples": [example("hi", "<think>One.</think> Here it is. And there.")]})
+    assert broken == ("breaks the rules", "examples[1].agent")
 
 
 async def test_a_hundred_long_examples_are_read_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,6 +210,17 @@ async def test_more_than_half_of_the_context_is_told() -> None:
     found = await rules({}, count=lambda messages: 100, context=150)
     assert ("context", "role") in found
     assert not await rules({}, count=lambda messages: 100, context=300)
+
+
+async def test_a_budget_for_examples_counts_as_far_as_there_are_examples_to_fill_it() -> None:
+    def count(messages: Sequence[Message]) -> int:
+        return sum(len(message.content.split()) for message in messages)
+
+    short, long = ({"examples": [example("hi", "well " * words)]} for words in (10, 90))
+    budget = {"select": {"tokens": 60}}
+    assert not await rules(short | budget, count=count, context=100)
+    assert ("context", "examples") in await rules(long | budget, count=count, context=100)
+    assert not await rules(long | budget, count=count, context=140)
 
 
 @pytest.mark.parametrize("name", template_names())

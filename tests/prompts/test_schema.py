@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.errors import PromptError
-from bot.prompts.schema import Prompt, dump_prompt, parse_prompt, variables_of
+from bot.prompts.schema import Prompt, check_prompt, dump_prompt, parse_prompt, variables_of
 
 GOOD = """
 technique: zero-shot
@@ -21,40 +19,6 @@ author: Test
 note: First.
 date: 2026-11-20
 """
-
-
-def with_role(role: str) -> str:
-    body = "\n".join("  " + line for line in role.split("\n"))
-    return GOOD.replace("  You are {name}.", body)
-
-
-@pytest.mark.parametrize(
-    "role",
-    [
-        "{name.__class__}",
-        "{name[0]}",
-        "{name!r}",
-        "{name:>60000000}",
-        "{name:{name}}",
-        "{}",
-        "{0}",
-        "{",
-        "}",
-        "{{name}}}",
-        "{ name }",
-        "{{ name }} {% for x in y %} {",
-        "{na me}",
-        "{undeclared}",
-        "{message}",
-        "{passages}",
-        "{name" + "x" * 100 + "}",
-    ],
-)
-def test_hostile_templates_are_refused_with_their_place(role: str) -> None:
-    start = time.perf_counter()
-    with pytest.raises(PromptError, match=r"role, line 1, column \d+"):
-        parse_prompt(with_role(role))
-    assert time.perf_counter() - start < 0.05
 
 
 @pytest.mark.parametrize(
@@ -76,6 +40,29 @@ def test_hostile_templates_are_refused_with_their_place(role: str) -> None:
 def test_bad_files_are_refused_by_name(change: tuple[str, str], named: str) -> None:
     with pytest.raises(PromptError, match=named):
         parse_prompt(GOOD.replace(*change))
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("message", "stands in template alone"),
+        ("passages", "stands in knowledge.found alone"),
+        ("history", "no variable can have that name"),
+        ("other", "not declared under variables"),
+    ],
+)
+def test_a_name_that_is_taken_is_not_told_to_be_declared(name: str, told: str) -> None:
+    with pytest.raises(PromptError, match=told) as caught:
+        parse_prompt(GOOD.replace("{name}", "{" + name + "}"))
+    assert ("declared" in str(caught.value)) == (name == "other")
+
+
+def test_a_line_that_was_typed_on_any_machine_ends_alike() -> None:
+    typed = {**parse_prompt(GOOD).model_dump(), "role": "One.\r\nTwo.", "examples": [], "date": "2026-11-20"}
+    typed["examples"] = [{"customer": "a\r\nb", "agent": "c\r\n", "source": "s"}]
+    made = check_prompt(typed)
+    assert (made.role, made.examples[0].customer, made.examples[0].agent) == ("One.\nTwo.", "a\nb", "c\n")
+    assert parse_prompt(GOOD.replace("\n", "\r\n")) == parse_prompt(GOOD)
 
 
 def test_yaml_cannot_make_objects() -> None:

@@ -45,6 +45,18 @@ def test_a_full_disk_is_told_and_beginning_again_does_all(desk: Desk, monkeypatc
     assert (desk.prompts.root / "mine" / FILE).read_text() == get_template("apologise")[1]
 
 
+def test_a_copy_has_the_cases_of_its_source(desk: Desk) -> None:
+    (desk.prompts.root / "support" / FILE).write_text("every_reply: [{max_sentences: 1}] # short\n")
+    assert begin(desk.prompts, "mine", "support@production", "mika").prompt.role == desk.prompts.get("support@1").prompt.role
+    assert (desk.prompts.root / "mine" / FILE).read_text() == "every_reply: [{max_sentences: 1}] # short\n"
+
+
+def test_what_could_not_be_read_again_leaves_nothing(desk: Desk) -> None:
+    with pytest.raises(PromptError, match="author"):
+        begin(desk.prompts, "mine", "apologise", "m" * 300)
+    assert not (desk.prompts.root / "mine").exists()
+
+
 @pytest.mark.parametrize("name", ["../mine", "scenarios", "A b"])
 def test_a_name_that_is_none_writes_nothing(desk: Desk, name: str) -> None:
     before = sorted(desk.prompts.root.parent.rglob("*"))

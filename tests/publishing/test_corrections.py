@@ -15,7 +15,7 @@ from bot.journal.feedback import Entry
 from bot.journal.journal import Exchange
 from bot.prompts.examples import with_example
 from bot.prompts.render import render
-from bot.prompts.schema import dump_prompt, parse_prompt
+from bot.prompts.schema import dump_prompt, parse_prompt, plain_lines
 from bot.prompts.version import PromptVersion
 from bot.publishing.corrections import (
     Correction,
@@ -131,6 +131,13 @@ def test_a_reply_that_is_not_corrected_is_refused(desk: Desk, entry: Entry, agen
     assert (desk.prompts.versions("support"), state(desk, entry)) == ([1], "open")
 
 
+def test_a_line_end_is_no_correction(desk: Desk, entry: Entry) -> None:
+    entry.turn.reply = "I do\r\nnot know."
+    for typed in ("I do\r\nnot know.", "I do\nnot know."):
+        with pytest.raises(InvalidMessage, match="still the one"):
+            example(desk, entry, typed)
+
+
 def test_it_becomes_a_case_that_is_plain_text(desk: Desk, entry: Entry) -> None:
     case(desk, entry, Wanted("late parcel", 0.75, ["on {Monday}"], ["I do not know"]))
     made = desk.prompts.cases("support").cases[-1]
@@ -189,4 +196,4 @@ def test_any_text_is_shown_to_the_model_as_it_is(desk: Desk, text: str) -> None:
     read = parse_prompt(dump_prompt(made))
     assert read == made
     sent = render(read, read.examples, {}, None, (Message("user", "hello"),))
-    assert [message.content for message in sent[-3:-1]] == [text, text]
+    assert [message.content for message in sent[-3:-1]] == [plain_lines(text)] * 2

@@ -18,7 +18,6 @@ from bot.errors import BotError, Forbidden, NotFound
 from bot.journal.feedback import Thumb
 from bot.journal.models import TurnRecord
 from bot.limits import MAX_MESSAGES
-from bot.publishing.corrections import heard
 from bot.types import Message, Turn
 from bot.web.auth import Person
 
@@ -116,7 +115,7 @@ async def stream(agent: Agent, turn: Turn, answer: Answer) -> AsyncGenerator[str
 
 def history(turns: Sequence[TurnRecord]) -> tuple[Message, ...]:
     """What an agent hears of earlier turns, the latest that it may be sent."""
-    latest = heard(turns)[-(MAX_MESSAGES // 2 - 1) :]
+    latest = [turn for turn in turns if turn.heard][-(MAX_MESSAGES // 2 - 1) :]
     return tuple(
         message for turn in latest for message in (Message("user", turn.question), Message("assistant", turn.reply))
     )
