@@ -8,7 +8,6 @@ Training uses wordings and topics of the trained half only; evaluation draws its
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +24,6 @@ from bot.starter.wordings import FOLDER, Split, Wordings, load, stable_hash
 EVALUATION_SEED = 2_000_003
 SHARES = {"support": 0.42, "talk": 0.14, "labels": 0.11, "matching": 0.16, "faq": 0.08, "dialogue": 0.09}
 """Share of documents; real text (`faq`, `dialogue` and half of `matching`) is a quarter of them."""
-LAST_SHARES = {"support": 0.5, "talk": 0.17, "labels": 0.14, "matching": 0.07, "faq": 0.06, "dialogue": 0.06}
-"""While the learning rate falls: more of what the desk asks for, since what is learnt last is kept best, and less drill."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +50,12 @@ class World:
         """A maker of grounded documents."""
         return SupportMaker(self.wordings, self.bank, values, wording, topic)
 
-    def document(self, seed: int, number: int, shares: Mapping[str, float] = SHARES) -> Document:
+    def document(self, seed: int, number: int) -> Document:
         """One training document."""
         if seed == EVALUATION_SEED:
             raise ValueError(f"seed {seed} is kept for evaluation; train with another one")
         values = self.values(seed, number)
-        kind = values.rng.choices(list(shares), list(shares.values()))[0]
+        kind = values.rng.choices(list(SHARES), list(SHARES.values()))[0]
         maker = self.support(values)
         if kind == "labels":
             return LabelMaker(self.wordings, self.bank, self.intents, values).make()

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bot.starter.corpus import LAST_SHARES, SHARES, World
+from bot.starter.corpus import World
 from bot.starter.tokens import END, WEIGHT_UNIT, Encoded, encode, open_tokenizer
 from bot.starter.wordings import FOLDER
 
@@ -33,8 +33,6 @@ class Source:
     data: Path | None
     seed: int
     wordings: Path = FOLDER
-    last: bool = False
-    """Whether the learning rate falls, and the shares are those of the end."""
 
 
 @dataclass(frozen=True)
@@ -126,11 +124,10 @@ def some(rows: Rows, places: npt.NDArray[np.int64]) -> Rows:
 def _work(source: Source, number: int, step: int, first: int, queue: Any) -> None:
     world = World.open(source.bank, source.data, source.wordings)
     tokenizer = open_tokenizer(source.tokenizer)
-    shares = LAST_SHARES if source.last else SHARES
     chunk = first + number
     while True:
         start = chunk * DOCUMENTS_PER_CHUNK
-        documents = [world.document(source.seed, place, shares) for place in range(start, start + DOCUMENTS_PER_CHUNK)]
+        documents = [world.document(source.seed, place) for place in range(start, start + DOCUMENTS_PER_CHUNK)]
         queue.put([_mixed(rows, chunk) for rows in pack(encode(documents, tokenizer))])
         chunk += step
 

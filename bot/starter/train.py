@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -81,15 +81,11 @@ class Run:
         self.forward: Any = torch.compile(self.model, dynamic=False) if settings.compiled else self.model
         self.losses: Any = torch.compile(self.model.losses, dynamic=True) if settings.compiled else self.model.losses
 
-    def falls(self) -> bool:
-        """Whether the learning rate's fall has begun."""
-        return self.progress.tokens > (1 - self.settings.fall) * self.settings.tokens
-
     def scale(self) -> float:
         """The learning rate's present share."""
-        left = 1 - self.progress.tokens / self.settings.tokens
-        falling = max(0.01, left / self.settings.fall) if self.falls() else 1.0
-        return min(1.0, (self.progress.step + 1) / self.settings.warm_up) * falling
+        settings, done = self.settings, self.progress.tokens / self.settings.tokens
+        falling = max(0.01, (1 - done) / settings.fall) if done > 1 - settings.fall else 1.0
+        return min(1.0, (self.progress.step + 1) / settings.warm_up) * falling
 
     def step(self, batch: Rows) -> Tensor:
         """One update; gives the weighted loss."""
@@ -191,46 +187,29 @@ def train(settings: Settings, source: Source, start: Callable[[], Starter]) -> R
     if settings.device == "cpu":
         torch.set_num_threads(settings.threads)
     run = Run.resume(settings) or Run(start(), settings)
-    began, watch, stopped = time.monotonic(), Watch(run), threading.Event()
+    stream = Stream(source, settings.workers, run.progress.chunk)
+    began = saved = shown = time.monotonic()
+    first, since, smooth = run.progress.tokens, run.progress.tokens, 0.0
+    stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
-
-    def over() -> bool:
-        used = run.progress.tokens >= min(settings.tokens, settings.stop_tokens)
-        return used or stopped.is_set() or minutes_since(began) > settings.minutes
-
-    while not over():
-        falling = run.falls()
-        stream = Stream(replace(source, last=falling), settings.workers, run.progress.chunk)
-        for batch in batches(stream, run):
-            watch.after(float(run.step(batch)))
-            if over() or run.falls() != falling:
-                break
-        stream.close()
+    for batch in batches(stream, run):
+        done = run.progress.tokens >= min(settings.tokens, settings.stop_tokens)
+        if done or stopped.is_set() or minutes_since(began) > settings.minutes:
+            break
+        loss = float(run.step(batch))
+        if run.progress.tokens - first < 3 * settings.batch_tokens:
+            since, shown = run.progress.tokens, time.monotonic()
+        smooth = 0.95 * smooth + 0.05 * loss if smooth else loss
+        now = time.monotonic()
+        if now - shown > 30:
+            report(run, smooth, (run.progress.tokens - since) / (now - shown), now - began)
+            since, shown = run.progress.tokens, now
+        if minutes_since(saved) > settings.save_minutes:
+            run.save()
+            saved = now
+    stream.close()
     run.save()
     return run
-
-
-class Watch:
-    """Tells how a run goes, and has it saved, now and then."""
-
-    def __init__(self, run: Run) -> None:
-        self.run, self.smooth = run, 0.0
-        self.began = self.saved = self.shown = time.monotonic()
-        self.since, self.first = run.progress.tokens, run.progress.step
-
-    def after(self, loss: float) -> None:
-        """A step is done."""
-        run, now = self.run, time.monotonic()
-        if run.progress.step - self.first < 3:
-            # Compiling is not training.
-            self.since, self.shown = run.progress.tokens, now
-        self.smooth = 0.95 * self.smooth + 0.05 * loss if self.smooth else loss
-        if now - self.shown > 30:
-            report(run, self.smooth, (run.progress.tokens - self.since) / (now - self.shown), now - self.began)
-            self.since, self.shown = run.progress.tokens, now
-        if minutes_since(self.saved) > run.settings.save_minutes:
-            run.save()
-            self.saved = now
 
 
 def minutes_since(moment: float) -> float:

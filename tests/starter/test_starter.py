@@ -13,13 +13,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bot.starter import train
 from bot.starter.choosing import Signs
 from bot.starter.circuit import install_circuits
 from bot.starter.corpus import EVALUATION_SEED, World
 from bot.starter.labels import is_held
 from bot.starter.model import Shape, Starter
-from bot.starter.packing import LENGTHS, Rows, Source, pack
+from bot.starter.packing import LENGTHS, pack
 from bot.starter.ranking import build
 from bot.starter.tokens import BOS, CHOICE, END, OWN_NUMBER, QUESTION, SPEAKERS, VOTE, encode, train_tokenizer, wrap
 from bot.starter.wordings import Synonyms, choose, load, part, readings
@@ -234,35 +233,3 @@ def test_export_is_a_plain_llama(tmp_path: Path, world: World) -> None:
     with torch.no_grad():
         logits = F.linear(ours(ids, torch.zeros_like(ids), NO_LOOK, torch.float32)[0], ours.embedding)
         assert torch.allclose(loaded(ids).logits, logits, atol=1e-3)
-
-
-def test_training_changes_to_the_last_shares_where_the_learning_rate_falls(
-    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    documents = [world.document(2, number) for number in range(60)]
-    tokenizer = train_tokenizer((turn.text for document in documents for turn in document.turns), 1024)
-    chunk = pack(encode(documents, tokenizer))
-    opened: list[tuple[bool, int]] = []
-
-    class Ready:
-        """A stream of one chunk, again and again."""
-
-        def __init__(self, source: Source, workers: int, first: int) -> None:
-            opened.append((source.last, first))
-
-        def __iter__(self) -> Iterator[list[Rows]]:
-            while True:
-                yield chunk
-
-        def close(self) -> None:
-            pass
-
-    monkeypatch.setattr(train, "Stream", Ready)
-    monkeypatch.setattr(train.signal, "signal", lambda *_: None)
-    source = Source(tmp_path, tmp_path, None, 1)
-    settings = train.Settings(tmp_path, tokens=10240, batch_tokens=1024, threads=1, compiled=False)
-    run = train.train(settings, source, lambda: Starter(dataclasses.replace(TINY, vocabulary=tokenizer.get_vocab_size())))
-    assert [last for last, _ in opened] == [False, True]
-    assert opened[1][1] > 0
-    assert 10240 <= run.progress.tokens < 10240 + 1024
-    assert {world.document(2, number, {"labels": 1.0}).source for number in range(9)} == {"labels"}

@@ -8,7 +8,7 @@ them, the labels are then shown for what is open by that time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any, TypedDict
 
@@ -88,7 +88,8 @@ class Publishing:
         self.stop_button.click(self.stopped, None, out, queue=False, **QUIET)
         undoing = self.undo_button.click(self.take_back, [self.editor.opened, self.label, self.seen], out, **QUIET)
         # A run that is stopped counts too, and may have put its label a moment before.
-        for after in (self.editor.opened.change, *(run.then for run in (*runs, undoing))):
+        ends: list[Callable[..., Any]] = [self.editor.opened.change, *(run.then for run in (*runs, undoing))]
+        for after in ends:
             after(self.refresh, self.now, [*self.filled, *self.shelf.filled], trigger_mode="multiple", **QUIET)
         self.label.change(self.pick_label, [self.label, self.seen], [self.undo_button, self.force], **QUIET)
 
