@@ -87,9 +87,11 @@ class Publishing:
         stop_first(self.stop_button.click, runs)
         self.stop_button.click(self.stopped, None, out, queue=False, **QUIET)
         undoing = self.undo_button.click(self.take_back, [self.editor.opened, self.label, self.seen], out, **QUIET)
-        # A run that is stopped counts too, and may have put its label a moment before.
-        for after in (self.editor.opened.change, *(run.then for run in (*runs, undoing))):
-            after(self.refresh, self.now, [*self.filled, *self.shelf.filled], trigger_mode="multiple", **QUIET)
+        labels: dict[str, Any] = {"outputs": [*self.filled, *self.shelf.filled], "trigger_mode": "multiple", **QUIET}
+        self.editor.opened.change(self.refresh, self.now, **labels)
+        for run in (*runs, undoing):
+            # One that is stopped counts too, and may have put its label a moment before.
+            run.then(self.refresh, self.now, **labels)
         self.label.change(self.pick_label, [self.label, self.seen], [self.undo_button, self.force], **QUIET)
 
     @property
