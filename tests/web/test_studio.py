@@ -251,7 +251,7 @@ async def test_what_the_cases_ask_is_shown_as_it_is_now(studio: Studio, desk: De
     ):
         assert text in told
     assert told.count("and now?") == 1, "a case without a name goes by its message"
-    for text, says in (("{ broken", "not valid YAML"), ("", "not keys and values")):
+    for text, says in (("{ broken", "not valid YAML"), ("cases: []", "has no cases")):
         file.write_text(text)
         shown = await studio.pick_name(ADA, "support", "", opened(), [], "", *fields(desk))
         assert says in shown[studio.cases.asked], "and the prompt opens"

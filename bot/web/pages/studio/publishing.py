@@ -8,7 +8,7 @@ them, the labels are then shown for what is open by that time.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, TypedDict
 
@@ -87,10 +87,11 @@ class Publishing:
         stop_first(self.stop_button.click, runs)
         self.stop_button.click(self.stopped, None, out, queue=False, **QUIET)
         undoing = self.undo_button.click(self.take_back, [self.editor.opened, self.label, self.seen], out, **QUIET)
-        # A run that is stopped counts too, and may have put its label a moment before.
-        ends: list[Callable[..., Any]] = [self.editor.opened.change, *(run.then for run in (*runs, undoing))]
-        for after in ends:
-            after(self.refresh, self.now, [*self.filled, *self.shelf.filled], trigger_mode="multiple", **QUIET)
+        labels: dict[str, Any] = {"outputs": [*self.filled, *self.shelf.filled], "trigger_mode": "multiple", **QUIET}
+        self.editor.opened.change(self.refresh, self.now, **labels)
+        for run in (*runs, undoing):
+            # One that is stopped counts too, and may have put its label a moment before.
+            run.then(self.refresh, self.now, **labels)
         self.label.change(self.pick_label, [self.label, self.seen], [self.undo_button, self.force], **QUIET)
 
     @property
