@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.adapters.card import read_card
 from bot.adapters.catalog import AdapterCatalog
 from bot.base import open_base, open_encoder
 from bot.knowledge.articles import article_files, collections, read_article, split
@@ -108,6 +109,18 @@ def test_shipped_adapters_serve_on_the_starter_and_plain_peft_loads_them() -> No
             assert card.prompt_hash == trained_under.hash, f"{adapter.ref} was trained under another {card.prompt}"
             loaded = PeftModel.from_pretrained(model, str(adapter.path))
             model = loaded.unload() if adapter.method == "lora" else loaded.get_base_model()
+
+
+def test_shipped_adapters_passed_their_gates_and_say_what_they_are_for() -> None:
+    cards = [read_card(path.parent) for path in sorted((ROOT / "adapters").glob("*/v*/card.yaml"))]
+    assert {"returns", "billing", "technical", "returns-soft", "billing-soft", "technical-soft"} <= {
+        card.name for card in cards
+    }
+    for card in cards:
+        assert card.gates, f"{card.name}@{card.version} was made without gates: train it again"
+        assert all(gate.ok for gate in card.gates), card.name
+        assert card.intended_use, card.name
+        assert card.limits, card.name
 
 
 def test_the_clone_stays_small() -> None:

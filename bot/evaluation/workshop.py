@@ -8,7 +8,7 @@ from __future__ import annotations
 from bot.evaluation.domain import adapters_of, domain_of
 from bot.evaluation.options import Options
 from bot.evaluation.rooms import Rooms
-from bot.prompts.scenarios import get_scenario, scenario_names
+from bot.prompts.scenarios import readable_scenarios
 from bot.runs.folder import EVALUATION
 from bot.runs.workshop import Workshop
 
@@ -16,7 +16,7 @@ from bot.runs.workshop import Workshop
 def domains(rooms: Rooms) -> list[str]:
     """What can be evaluated: the adapters that scenarios carry."""
     root = rooms.settings.workspace / "prompts"
-    return sorted({adapter for name in scenario_names(root) for adapter in adapters_of(get_scenario(root, name))})
+    return sorted({adapter for _, found in readable_scenarios(root) for adapter in adapters_of(found)})
 
 
 def start(workshop: Workshop, options: Options, rooms: Rooms) -> None:

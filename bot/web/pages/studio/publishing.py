@@ -18,7 +18,7 @@ from bot.desk import Desk
 from bot.errors import Conflict, InvalidMessage
 from bot.prompts.library import PRODUCTION
 from bot.prompts.version import PromptVersion
-from bot.publishing.labelling import Wish, put_label, told, undo
+from bot.publishing.labelling import Wish, check_wish, put_label, told, undo
 from bot.publishing.trial import Outcome
 from bot.web.auth import Person, require
 from bot.web.pages.handlers import QUIET, Update, in_words, open_form, signature, spoken, stop_first
@@ -154,6 +154,7 @@ class Publishing:
         try:
             found = await asyncio.to_thread(self._seen, opened, seen)
             wish = _wish(label, person, why, seen)
+            await asyncio.to_thread(check_wish, self.desk.journal, found, wish, self.desk.settings.agent.prompt)
             outcomes: list[Outcome] = []
             if wish.label == PRODUCTION:
                 async with aclosing(self._try(found)) as steps:
@@ -222,7 +223,7 @@ class Publishing:
             return self._fault(error)
 
     def _put(self, found: PromptVersion, wish: Wish, outcomes: list[Outcome], remark: str = "") -> Update:
-        forced = put_label(self.desk.journal, found, wish, outcomes)
+        forced = put_label(self.desk.journal, found, wish, outcomes, self.desk.settings.agent.prompt)
         return self._done(found.name, told(found, wish, outcomes, forced) + remark)
 
     @spoken
