@@ -117,7 +117,8 @@ def test_shipped_adapters_passed_their_gates_and_say_what_they_are_for() -> None
         card.name for card in cards
     }
     for card in cards:
-        assert card.gates, f"{card.name}@{card.version} was made without gates: train it again"
+        # Classifiers have none: their cards tell them beside the commonest label and TF-IDF.
+        assert card.gates or card.method == "classifier", f"{card.name}@{card.version} has no gates: train it again"
         assert all(gate.ok for gate in card.gates), card.name
         assert card.intended_use, card.name
         assert card.limits, card.name
