@@ -1,7 +1,7 @@
 """The staff's page: Console and Compare for operators, Prompts, Feedback and Proof for leads, Adapters and Workshop
 for engineers.
 
-Builds the tabs and fills them on load; a tab's handlers are its own. Nobody is shown a tab that would refuse them.
+Builds the tabs and fills them on load; a tab's handlers are its own.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any
 import gradio as gr
 
 from bot.desk import Desk
-from bot.types import PersonRole
 from bot.web.auth import require
 from bot.web.pages.adapters import Adapters
 from bot.web.pages.chat import Chats
@@ -50,11 +49,6 @@ class StaffPage:
                 self.workshop = WorkshopTab(desk)
             with gr.Tab(ProofTab.title, id="proof") as proof_tab:
                 self.proof = ProofTab(desk)
-        self.tabs: dict[gr.Tab, PersonRole] = {
-            prompts_tab: "lead", feedback_tab: "lead", adapters_tab: "engineer", workshop_tab: self.workshop.role,
-            proof_tab: self.proof.role,
-        }  # fmt: skip
-        """Those that take more than an operator, with their roles."""
         for tab, setups in (
             (console_tab, [self.console.setup]),
             (compare_tab, list(self.compare.setups.values())),
@@ -92,14 +86,11 @@ class StaffPage:
         return refresh
 
     @spoken
-    async def load(self, request: gr.Request) -> Update:
+    async def load(self, request: gr.Request) -> str:
         person = require(request, "operator")
         base = await asyncio.to_thread(lambda: self.desk.base.name)
         you = f"you are {person.name}, {person.role}" if person.name else f"you are {person.role}"
-        return {
-            self.head: _head(f"{base} · {self.desk.engine.name} engine · {you}", signed_in=bool(person.name)),
-            **{tab: gr.update(visible=person.may(role)) for tab, role in self.tabs.items()},
-        }
+        return _head(f"{base} · {self.desk.engine.name} engine · {you}", signed_in=bool(person.name))
 
 
 def _head(about: str, signed_in: bool = False) -> str:
@@ -114,7 +105,7 @@ def build(desk: Desk) -> gr.Blocks:
     """The page over one desk."""
     with gr.Blocks(title="Switchboard desk", analytics_enabled=False, fill_width=True) as blocks:
         page = StaffPage(desk)
-        blocks.load(page.load, None, [page.head, *page.tabs], **QUIET)
+        blocks.load(page.load, None, [page.head], **QUIET)
         blocks.load(page.console.load, None, page.console.loaded(), **QUIET).then(**page.console.describing)
         blocks.load(page.compare.load, None, page.compare.loaded(), **QUIET)
     return open_queue(blocks)
