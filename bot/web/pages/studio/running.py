@@ -31,8 +31,7 @@ async def try_versions(
         agent, spec = desk.agent.trying(version), desk.settings.agent
         return await run_cases(agent, version, cases, spec.adapters, spec.knowledge, desk.embedder, advance)
 
-    runs = [asyncio.ensure_future(run(place, version)) for place, version in enumerate(versions)]
-    work = asyncio.gather(*runs)
+    work = asyncio.ensure_future(asyncio.gather(*(run(place, version) for place, version in enumerate(versions))))
     work.add_done_callback(lambda _: steps.put_nowait(None))
     try:
         yield 0, total
@@ -40,7 +39,5 @@ async def try_versions(
             yield step
         yield list(await work)
     finally:
-        # One that failed has ended the gathering, which then cancels no other.
-        for one in runs:
-            one.cancel()
-        await asyncio.gather(*runs, return_exceptions=True)
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
