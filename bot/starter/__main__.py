@@ -21,11 +21,17 @@ if TYPE_CHECKING:
 
 def bank(options: argparse.Namespace) -> None:
     """Embed the wordings."""
+    from bot.starter.loose import neighbours
     from bot.starter.meaning import Encoder
     from bot.starter.ranking import build
 
-    if not (options.work / "bank" / "bank.json").exists():
-        build(load(options.wordings), Encoder(fast=True)).save(options.work / "bank")
+    folder = options.work / "bank"
+    if (folder / "near.json").exists():
+        return
+    wordings, encoder = load(options.wordings), Encoder(fast=True)
+    build(wordings, encoder).save(folder)
+    texts = (text for fact in wordings.facts for text in (*fact.ask, *fact.say, *fact.more_ask, *fact.more_say))
+    neighbours(texts, encoder, wordings.sheet("follow")["small_words"]).save(folder / "near.json")
 
 
 def tokenizer(options: argparse.Namespace) -> None:

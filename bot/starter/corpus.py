@@ -14,6 +14,7 @@ from pathlib import Path
 from bot.starter import labels, real
 from bot.starter.documents import Document
 from bot.starter.labels import Intents, LabelMaker
+from bot.starter.loose import Loose
 from bot.starter.ranking import Bank
 from bot.starter.real import RealMaker, RealText
 from bot.starter.support import SupportMaker
@@ -34,13 +35,15 @@ class World:
     bank: Bank
     intents: Intents
     text: RealText | None
+    loose: Loose | None = None
 
     @classmethod
     def open(cls, bank: Path, data: Path | None, wordings: Path = FOLDER) -> World:
-        """Read wordings, bank and, where there is one, the data folder."""
+        """Read wordings, bank, near words and, where there is one, the data folder."""
         read = load(wordings)
         intents = labels.read_intents(data, read.sheet("labels").get("spaced"))
-        return cls(read, Bank.load(bank), intents, real.read(data) if data else None)
+        loose = Loose.load(bank / "near.json", read.sheet("follow")["small_words"])
+        return cls(read, Bank.load(bank), intents, real.read(data) if data else None, loose)
 
     def values(self, seed: int, number: int) -> Values:
         """The random source of one document."""
@@ -57,6 +60,7 @@ class World:
         values = self.values(seed, number)
         kind = values.rng.choices(list(SHARES), list(SHARES.values()))[0]
         maker = self.support(values)
+        maker.loose = self.loose
         if kind == "labels":
             return LabelMaker(self.wordings, self.bank, self.intents, values).make()
         if kind == "talk":

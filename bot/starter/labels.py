@@ -61,6 +61,7 @@ class LabelMaker:
 
     def __init__(self, wordings: Wordings, bank: Bank, intents: Intents, values: Values, split: Split = "train") -> None:
         self.sheet: Any = wordings.sheet("labels")
+        self.more: Any = wordings.sheet("more_roles")["labels"]["instructions"]
         self.values, self.bank, self.split = values, bank, split
         self.intents = {
             source: {label: rows for label, rows in labels.items() if is_held(label) == (split == "held")}
@@ -134,5 +135,6 @@ class LabelMaker:
 
     def _instruction(self, names: list[str]) -> Turn:
         self.values.rng.shuffle(names)
-        wording = choose(self.values.pick(part(self.sheet["instructions"], "labels", self.split)), self.values.rng)
+        found = part(self.sheet["instructions"], "labels", self.split)
+        wording = choose(self.values.pick((*found, *self.more) if self.split == "train" else found), self.values.rng)
         return system(fill(wording, {"l": ", ".join(names), "lines": "\n".join(f"- {name}" for name in names)}))

@@ -38,6 +38,11 @@ class Encoder:
         self._batch = batch
         self._fast = fast
 
+    def vocabulary(self) -> list[str]:
+        """The words and pieces it knows, the most frequent first."""
+        known = self._tokenizer.get_vocab()
+        return sorted(known, key=known.__getitem__)
+
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors, in the order of the texts."""
         import torch

@@ -194,7 +194,7 @@ class RealMaker:
         block = "\n".join([layout["header"], *items]) if shown else layout["none"]
         role = fill(head, {"co": company, "ag": values.first_name()})
         text = answer if known else values.pick(self.support.talk["refusals"])
-        asked = question if values.chance(0.5) else self.support.message(question.rstrip("?"))
+        asked = question if values.chance(0.5) else self.support.typed(question.rstrip("?"))
         choice = Choice(0, answer if known else "") if shown else None
         turns = [system(f"{role}\n\n{block}"), user(asked), reply(text, [(text, 4.0, 1.2)], choice=choice)]
         return Document("faq", turns)

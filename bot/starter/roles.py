@@ -47,15 +47,16 @@ class Role:
 class RoleMaker:
     """Draws roles. `split` says whether from trained or from held-out wordings."""
 
-    def __init__(self, sheet: Any, values: Values, split: Split) -> None:
-        self.sheet, self.values, self.split = sheet, values, split
+    def __init__(self, sheet: Any, more: Any, values: Values, split: Split) -> None:
+        self.sheet, self.more, self.values, self.split = sheet, more, values, split
 
     def wording(self, *keys: str) -> str:
         """One wording of a kind of instruction."""
-        entry: Any = self.sheet
+        entry, more = self.sheet, self.more
         for key in keys:
-            entry = entry[key]
-        return choose(self.values.pick(part(entry, "/".join(keys), self.split)), self.values.rng)
+            entry, more = entry[key], more.get(key, {})
+        found = part(entry, "/".join(keys), self.split)
+        return choose(self.values.pick((*found, *more) if self.split == "train" else found), self.values.rng)
 
     def sign(self, role: Role) -> str:
         """A sign-off phrase."""

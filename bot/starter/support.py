@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from bot.starter.documents import Choice, Document, Turn, reply, system, user
+from bot.starter.loose import Loose
 from bot.starter.ranking import Bank
 from bot.starter.roles import Role, RoleMaker
 from bot.starter.shelf import Passage, Question, ShelfMaker, Statement, find_answer
@@ -36,11 +37,13 @@ class SupportMaker:
     ) -> None:
         self.sheets, self.values, self.wording = wordings, values, wording
         self.shelf = ShelfMaker(bank, wordings.topics(topic), values, wording, wordings.synonyms)
-        self.roles = RoleMaker(wordings.sheet("roles"), values, wording)
+        self.more: Any = wordings.sheet("more_roles")
+        self.roles = RoleMaker(wordings.sheet("roles"), self.more, values, wording)
         self.talk: Any = wordings.sheet("talk")
         self.follow: Any = wordings.sheet("follow")
         self.layouts: Any = wordings.sheet("layout")
         self.layout: Any = self.layouts["desk"]
+        self.loose: Loose | None = None
         self.most_turns = 3
         self.most_passages: Sequence[int] = (1, 2, 3, 3, 3, 4)
 
@@ -114,6 +117,10 @@ class SupportMaker:
             text = text[:place] + text[place + 1 :]
         return text
 
+    def typed(self, question: str) -> str:
+        """A question as it is trained: said loosely, then typed as a customer would."""
+        return self.message(self.loose.say(question, self.values.rng) if self.loose else question)
+
     def ask(self, statement: Statement) -> Question:
         """A question that a statement answers."""
         return self.shelf.ask(statement.fact, statement.values)
@@ -178,7 +185,7 @@ class SupportMaker:
         """One question, its passages, the reply."""
         question = self.pick_question(statements, missing)
         passages = self.passages(question, statements)
-        turns = [self.head(role, passages), user(self.message(question.text)), self.answer(role, question, passages)]
+        turns = [self.head(role, passages), user(self.typed(question.text)), self.answer(role, question, passages)]
         return turns, facts_of(question, passages)
 
     def same_passages(self, role: Role, statements: Sequence[Statement], missing: Sequence[Question]) -> Shaped:
@@ -193,7 +200,7 @@ class SupportMaker:
             questions.append(self.values.pick(missing))
         turns = [self.head(role, passages)]
         for question in questions:
-            turns += [user(self.message(question.text)), self.answer(role, question, passages)]
+            turns += [user(self.typed(question.text)), self.answer(role, question, passages)]
         return turns, facts_of(questions[-1], passages)
 
     def matching(self) -> Document:
@@ -211,12 +218,12 @@ class SupportMaker:
         items = [
             self.layouts["desk"]["item"].format(i=i, title=title, text=text) for i, (title, text) in enumerate(passages, 1)
         ]
-        wording = self.values.pick(part(self.follow["match"], "match", self.wording))
+        wording = self.values.pick((*part(self.follow["match"], "match", "train"), *self.more["match"]))
         turns = [system("\n".join([choose(wording, self.values.rng), "", self.layouts["desk"]["header"], *items]))]
         for question, number in asked:
             said = str(number) if number else "none"
             choice = Choice(0, passages[number - 1][1] if number else "")
-            turns += [user(self.message(question)), reply(said, [(said, 1.0, 3.0)], 2.0, choice)]
+            turns += [user(self.typed(question)), reply(said, [(said, 1.0, 3.0)], 2.0, choice)]
         return Document("matching", turns, {"kind": "matching"})
 
     def conversation(self, role: Role, statements: Sequence[Statement], missing: Sequence[Question]) -> Shaped:
@@ -227,12 +234,12 @@ class SupportMaker:
             passages = self.shelf.retrieve(question, statements, 3)
             found = find_answer(question, passages)
             told = found if found and found.answers() else told
-            earlier += [user(self.message(question.text)), self.answer(role, question, passages, weight=0.0)]
+            earlier += [user(self.typed(question.text)), self.answer(role, question, passages, weight=0.0)]
         if told is not None and values.chance(0.6):
             return self._follow_up(role, earlier, told, statements)
         question = self.pick_question(statements, missing)
         passages = self.passages(question, statements)
-        last = [user(self.message(question.text)), self.answer(role, question, passages)]
+        last = [user(self.typed(question.text)), self.answer(role, question, passages)]
         return [self.head(role, passages), *earlier, *last], facts_of(question, passages)
 
     def _follow_up(self, role: Role, earlier: list[Turn], told: Statement, statements: Sequence[Statement]) -> Shaped:
@@ -248,7 +255,7 @@ class SupportMaker:
             asked = choose(fill(values.pick(part(self.follow[key], key, self.wording)), words), values.rng)
             core = fill(values.pick(self.follow[f"{key}_reply"]), words)
         else:
-            asked, core = self.message(self.ask(told).text), told.sentence
+            asked, core = self.typed(self.ask(told).text), told.sentence
         passages = [] if values.chance(0.6) else self.shelf.retrieve(self.ask(values.pick(statements)), statements, 2)
         text = self.roles.thought(role, "earlier") + self.roles.dress(role, core, bare=True)
         answer = reply(text, [*role.heavy(), (core, 3.0, 1.0), (value, 4.0, 2.5), *_CHOICES])
@@ -263,7 +270,7 @@ class SupportMaker:
         for statement in self.values.rng.sample(statements, min(count, len(statements))):
             shown = [Passage(statement.title, (statement,))]
             answer = self.answer(role, self.ask(statement), shown, weight=0.0)
-            turns += [user(self.message(self.ask(statement).text)), answer]
+            turns += [user(self.typed(self.ask(statement).text)), answer]
         return turns
 
 

@@ -71,7 +71,7 @@ class TalkMaker:
         words = {"co": role.company, "ag": role.agent or role.company, "country": values.of("countries"),
                  "n": str(values.number(2, 99)), "n2": str(values.number(2, 99))}  # fmt: skip
         entry = self.talk[kind]
-        asked = self.support.message(self.line(entry["say"], kind, words))
+        asked = self.support.typed(self.line(entry["say"], kind, words))
         answers = entry["reply_unnamed"] if kind == "who" and not role.agent else entry["reply"]
         core = self.line(answers, kind, words, split=False)
         heavy = [*role.heavy(), (role.company, 3.0, 1.5), (role.agent or "", 3.0, 2.0), (core, 2.5, 1.0)]

@@ -2,7 +2,8 @@
 
 Contract: a wording may hold alternatives `[a|b|]` (one is taken) and slots `{name}` (filled by `values.py`). Of every
 list of wordings one or two are held out, chosen by a stable hash, and about one topic in nine is held out whole: those
-appear in evaluation only. Knows nothing of roles, dialogues or models.
+appear in evaluation only. Further wordings in `more/` are trained only, so that what is held out stays the same and
+figures of different runs compare. Knows nothing of roles, dialogues or models.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hashlib
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -113,10 +114,15 @@ class Fact:
     names: tuple[str, ...] = ()
     named: bool = False
     wording_key: str = ""
+    more_ask: tuple[str, ...] = ()
+    more_say: tuple[str, ...] = ()
+    """Wordings of `more/`: they are trained and never held out."""
 
     def wordings(self, which: Literal["ask", "say"], split: Split) -> tuple[str, ...]:
         """Trained or held-out wordings of the question or the passage."""
-        return part(self.ask if which == "ask" else self.say, f"{self.wording_key or self.id}/{which}", split)
+        own, more = (self.ask, self.more_ask) if which == "ask" else (self.say, self.more_say)
+        found = part(own, f"{self.wording_key or self.id}/{which}", split)
+        return (*found, *more) if split == "train" else found
 
     @cached_property
     def slots(self) -> frozenset[str]:
@@ -168,7 +174,23 @@ def load(folder: Path = FOLDER) -> Wordings:
             facts += _topic_facts(topic, entry)
     if "things" in sheets:
         facts += _thing_facts(sheets["kinds"], sheets["things"]["groups"])
-    return Wordings(tuple(facts), sheets)
+    more = _read_more(folder / "more")
+    return Wordings(tuple(_with_more(fact, more) for fact in facts), sheets)
+
+
+def _read_more(folder: Path) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Fact id, or "kind NAME" for all facts of a kind → its further lines by their mark."""
+    found = {}
+    for path in sorted(folder.glob("*.yaml")):
+        prefix = "kind " if path.stem == "kinds" else ""
+        for key, block in yaml.safe_load(path.read_text()).items():
+            found[prefix + key] = _lines(block)
+    return found
+
+
+def _with_more(fact: Fact, more: Mapping[str, Mapping[str, tuple[str, ...]]]) -> Fact:
+    lines = more.get(fact.wording_key or fact.id)
+    return replace(fact, more_ask=lines["?"], more_say=lines["="]) if lines else fact
 
 
 def _lines(block: str) -> dict[str, tuple[str, ...]]:

@@ -50,7 +50,6 @@ class Server:
         self.process = subprocess.Popen(
             [*command, "--base", self.base, "--port", str(self.port)],
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
             text=True,
         )
         assert self.process.stdout
@@ -90,13 +89,13 @@ class Server:
 
 def submit(box: Locator, text: str) -> None:
     """Type and press Enter until it is taken: a page ignores Enter while the reply before is still being closed."""
-    box.fill(text)
     for _ in range(30):
+        box.fill(text)
         box.press("Enter")
         with contextlib.suppress(AssertionError):
             expect(box).to_have_value("", timeout=1_000)
             return
-    raise AssertionError("the message was not taken")
+    raise AssertionError(f"the message was not taken; the page says: {box.page.inner_text('body')}")
 
 
 @pytest.fixture(scope="session")

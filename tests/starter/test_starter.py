@@ -17,6 +17,8 @@ from bot.starter.choosing import Signs
 from bot.starter.circuit import install_circuits
 from bot.starter.corpus import EVALUATION_SEED, World
 from bot.starter.labels import is_held
+from bot.starter.loose import Loose, neighbours
+from bot.starter.meaning import Encoder
 from bot.starter.model import Shape, Starter
 from bot.starter.packing import LENGTHS, pack
 from bot.starter.ranking import build
@@ -58,6 +60,38 @@ def test_same_seed_gives_the_same_document(world: World) -> None:
     assert texts(5) != texts(6)
 
 
+def test_a_question_said_loosely_keeps_its_values() -> None:
+    loose = Loose({"cancel": ["cancelling", "terminate"], "order": ["ordering"]}, {"do", "i", "my", "of", "a", "at"})
+    text = "how do I cancel my order of a Brenwick at ada@mail.example for $4.50"
+    said = [loose.say(text, random.Random(seed)) for seed in range(300)]
+    assert 60 < said.count(text) < 150
+    assert len(set(said)) > 40
+    for value in ("Brenwick", "ada@mail.example", "$4.50"):
+        assert all(value in other for other in said)
+    assert any("terminate my" in other for other in said)
+    assert not [other for other in said if {"how", "cancel", "order"}.isdisjoint(other.split()) and len(other.split()) < 5]
+
+
+def test_near_words_are_words_of_like_meaning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bot.starter.loose._COMMON", 2000)
+    loose = neighbours(["refund the bill", "the bill is refunded", "I refund it", "refunded bill"], Encoder(), ["the"])
+    assert "refunded" in loose.near["refund"]
+    assert "the" not in loose.near
+    assert "bill" not in loose.near.get("refund", ())
+
+
+def test_only_training_says_questions_loosely(world: World) -> None:
+    loose = dataclasses.replace(world, loose=Loose({"how": ["howsoever"]}, ()))
+
+    def asked(source: World) -> list[str]:
+        documents = [source.document(4, number) for number in range(100)]
+        return [turn.text for document in documents for turn in document.turns if turn.speaker == "user"]
+
+    assert any("howsoever" in text for text in asked(loose))
+    assert not any("howsoever" in text for text in asked(world))
+    assert loose.support(loose.values(1, 1)).loose is None
+
+
 def test_every_wording_can_be_filled(world: World) -> None:
     for fact in world.wordings.facts:
         assert fact.facts or not (fact.slots or fact.reply), fact.id
@@ -76,6 +110,7 @@ def test_held_out_wordings_and_topics_never_train(world: World) -> None:
     for fact in trained:
         if len(fact.ask) > 2:
             assert not set(fact.wordings("ask", "train")) & set(fact.wordings("ask", "held")), fact.id
+        assert not set(fact.more_ask) & set(fact.ask), fact.id
     assert part(["a", "b", "c"], "k", "train") != part(["a", "b", "c"], "k", "held")
     sheet = world.wordings.sheet("roles")
     held_roles = [wording for key in ("grounding", "one_sentence", "think") for wording in part(sheet[key], key, "held")]
