@@ -36,16 +36,16 @@ class Loose:
     """Words that a question can do without; they are left out, and never swapped."""
 
     def say(self, text: str, rng: random.Random) -> str:
-        """The text; three in ten are left as they are."""
+        """The text; half of them are left as they are."""
         form = rng.random()
-        if form < 0.3:
+        if form < 0.5:
             return text
-        if form < 0.38:
+        if form < 0.55:
             text = self._short(text)
-        elif form < 0.6:
+        elif form < 0.75:
             text = self._drop(text, rng)
-        if form > 0.5:
-            share = rng.choice((0.1, 0.2, 0.35))
+        if form > 0.7:
+            share = rng.choice((0.1, 0.15, 0.25))
             text = _WORD.sub(lambda match: self._other(match[0], rng) if rng.random() < share else match[0], text)
         return text
 
