@@ -11,7 +11,7 @@ from bot.desk import Desk
 from bot.errors import BotError
 from bot.prompts.lint import lint
 from bot.prompts.render import render
-from bot.prompts.scenarios import get_scenario, scenario_names
+from bot.prompts.scenarios import readable_scenarios
 from bot.prompts.schema import Example, Prompt
 from bot.prompts.version import PromptVersion
 from bot.types import Message, Passage
@@ -38,9 +38,8 @@ class Preview:
 
     def sample(self) -> str:
         """A question to begin with."""
-        root = self.desk.settings.workspace / "prompts"
-        scenarios = scenario_names(root)
-        return get_scenario(root, scenarios[0]).openings[0] if scenarios else "How can I reach you?"
+        scenarios = readable_scenarios(self.desk.settings.workspace / "prompts")
+        return next((scenario.openings[0] for _, scenario in scenarios), "How can I reach you?")
 
     async def look(self, request: gr.Request, opened: Opened, question: str, *values: Box) -> Update:
         """A fault of the texts stands where the messages would."""

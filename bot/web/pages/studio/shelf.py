@@ -50,18 +50,26 @@ class Shelf:
         return await asyncio.to_thread(self._found, query, name)
 
     def _found(self, query: str, name: str | None) -> Any:
-        hits = matching(self.desk.prompts, query or "")
-        choices = [(_marked(hit, self.desk.journal.labels(hit)), hit) for hit in hits]
-        return gr.update(choices=choices, value=name if name in hits else None)
+        choices = self._hits(query)
+        return gr.update(choices=choices, value=name if name in dict(choices).values() else None)
+
+    def _hits(self, query: str) -> list[tuple[str, str]]:
+        return [(_marked(hit, self.desk.journal.labels(hit)), hit) for hit in matching(self.desk.prompts, query or "")]
+
+    def _versions(self, name: str) -> list[tuple[str, int]]:
+        labels = self.desk.journal.labels(name)
+        return [(self._line(name, number, labels), number) for number in reversed(self.desk.prompts.versions(name))]
+
+    def listed(self, name: str, query: str) -> Update:
+        """The prompts, and the versions of that one, as they are now. What is chosen stays: another choice may be on its
+        way."""
+        return {self.name: gr.update(choices=self._hits(query)), self.version: gr.update(choices=self._versions(name))}
 
     def shown(self, found: PromptVersion, query: str) -> Update:
         """That version as the open one."""
-        labels = self.desk.journal.labels(found.name)
-        known = reversed(self.desk.prompts.versions(found.name))
-        choices = [(self._line(found.name, number, labels), number) for number in known]
         return {
             self.name: self._found(query, found.name),
-            self.version: gr.update(choices=choices, value=found.version),
+            self.version: gr.update(choices=self._versions(found.name), value=found.version),
             self.about: about_html(found),
             self.source: gr.update(choices=[(f"A copy of {found.ref}", found.ref), *template_names()], value=found.ref),
             self.notice: "",
