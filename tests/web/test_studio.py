@@ -26,7 +26,7 @@ from bot.web.auth import Person
 from bot.web.pages.chat import Chats
 from bot.web.pages.studio.answering import Answering, Row
 from bot.web.pages.studio.form import Fields, Opened, draft_of, edited, is_edited
-from bot.web.pages.studio.results_html import cases_html, history_html, person, results_html
+from bot.web.pages.studio.results_html import cases_html, history_html, results_html
 from bot.web.pages.studio.shelf import matching
 from bot.web.pages.studio.tab import Studio
 from bot.web.pages.studio.texts_html import changes_html, draft_places, places, preview_html, variables_html
@@ -456,8 +456,3 @@ def test_line_ends_are_no_edit(desk: Desk) -> None:
         assert draft_of(desk.prompts, opened(2, 2), Fields.read(boxes)).ref == "support@2"
     typed = Fields.read(fields(desk, role="Answer.\r\nKindly."))
     assert draft_of(desk.prompts, opened(), typed).prompt.role == "Answer.\nKindly."
-
-
-def test_a_browser_that_nobody_signed_in_from_has_a_short_name() -> None:
-    assert person("0123456789abcdef" * 2) == "browser 01234567"
-    assert person("ada") == "ada"

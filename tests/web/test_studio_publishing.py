@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import gradio as gr
 import pytest
 
 from bot.desk import Desk
+from bot.errors import EngineError
+from bot.prompts.cases import Cases
+from bot.prompts.schema import Variable
+from bot.prompts.version import PromptVersion
 from bot.publishing.labelling import Wish, put_label
+from bot.publishing.trial import Outcome
 from bot.web.pages.studio.form import Opened
+from bot.web.pages.studio.running import try_versions
 from bot.web.pages.studio.tab import Studio
 from tests.web.test_studio import ADA, BEN, all_of, fields, opened, page_of, replies, save
 
@@ -56,6 +63,37 @@ async def test_production_asks_for_the_cases_and_undo_takes_one_click(
     assert (move.version, move.previous, move.who, move.why, move.forced) == (1, 2, "ben", "Undone: It greets", False)
     for text in ("ben", "Undone: It greets", "2 → 1"):
         assert text in back[part.history]
+
+
+async def test_a_version_that_no_customer_would_be_answered_under_is_refused_before_its_cases_run(
+    studio: Studio, desk: Desk
+) -> None:
+    who = Variable(description="d", default="x", required=True)
+    needs = desk.prompts.get("support@1").prompt.model_copy(update={"role": "Hello {who}", "variables": {"who": who}})
+    seen = studio.publishing.shown(desk.prompts.save("support", needs, 1))[studio.publishing.seen]
+    shown = await publish(studio, desk, ADA, "production", "It greets", seen)
+    assert "missing: who" in shown[studio.publishing.notice]
+    assert not desk.engine.calls  # type: ignore[attr-defined]
+    assert desk.journal.labels("support") == {"production": 1}
+
+
+async def test_an_error_under_one_version_ends_the_cases_of_the_other(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[int] = []
+
+    async def run_cases(agent: Any, version: PromptVersion, *rest: Any) -> list[Outcome]:
+        if version.version == 2:
+            raise EngineError("The engine is gone.")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(version.version)
+        return []
+
+    monkeypatch.setattr("bot.web.pages.studio.running.run_cases", run_cases)
+    first = desk.prompts.get("support@1")
+    with pytest.raises(EngineError):
+        [step async for step in try_versions(desk, [first, PromptVersion("support", 2, first.prompt)], Cases())]
+    assert ended == [1]
 
 
 async def test_failing_cases_refuse_until_forced_and_that_is_kept(

@@ -4,7 +4,6 @@ history. Pure; all text is escaped here."""
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from bot.agent import Answer
@@ -16,7 +15,6 @@ from bot.web.pages.html import differences, escape, lines
 from bot.web.pages.inspector import ENDS
 from bot.web.pages.race import WAITING, reply_html
 
-_HASH = re.compile(r"[0-9a-f]{32}")
 Replies = Mapping[tuple[int, str], str | Exception]
 """By question and side: the reply so far."""
 
@@ -134,13 +132,8 @@ def history_html(moves: Sequence[LabelMove]) -> str:
         f"<tr><td>{move.at:%d %b %Y, %H:%M}</td><td><b>{escape(move.label)}</b> "
         f"{f'{move.previous} → {move.version}' if move.previous else f'→ {move.version}'}"
         f"{' <span class=mark>forced</span>' if move.forced else ''}</td>"
-        f"<td>{escape(person(move.who))}</td><td>{lines(move.why)}</td></tr>"
+        f"<td>{escape(move.who)}</td><td>{lines(move.why)}</td></tr>"
         for move in moves
     )
     head = "".join(f"<th scope='col'>{title}</th>" for title in ("When (UTC)", "Label", "Who", "Why"))
     return f'<table class="listing history"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>' if rows else ""
-
-
-def person(who: str) -> str:
-    """A user's name; a browser that nobody signed in from goes by the beginning of its hash."""
-    return f"browser {who[:8]}" if _HASH.fullmatch(who) else who

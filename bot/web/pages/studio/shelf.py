@@ -71,7 +71,9 @@ class Shelf:
             self.name: self._found(query, found.name),
             self.version: gr.update(choices=self._versions(found.name), value=found.version),
             self.about: about_html(found),
-            self.source: gr.update(choices=[(f"A copy of {found.ref}", found.ref), *template_names()], value=found.ref),
+            self.source: gr.update(
+                choices=[(f"A copy of {found.ref}, with its cases", found.ref), *template_names()], value=found.ref
+            ),
             self.notice: "",
         }
 
@@ -99,10 +101,11 @@ def _marked(name: str, labels: dict[str, int]) -> str:
 def matching(library: PromptLibrary, query: str) -> list[str]:
     """The prompts whose name, notes and texts together, over all versions, hold every word of `query`."""
     words = query.casefold().split()
-    return [name for name in library.names() if not words or all(word in _words(library, name) for word in words)]
+    found = ((name, _texts(library, name) if words else "") for name in library.names())
+    return [name for name, texts in found if all(word in texts for word in words)]
 
 
-def _words(library: PromptLibrary, name: str) -> str:
+def _texts(library: PromptLibrary, name: str) -> str:
     parts = [name]
     for number in library.versions(name):
         # One that cannot be read hides nothing of the others.
