@@ -14,6 +14,8 @@ from bot.desk import Desk
 from bot.engine.scripted import ScriptedEngine
 from bot.types import AgentSpec
 from bot.web.auth import Person
+from bot.web.pages.chat import Chats
+from bot.web.pages.console import Console
 from bot.web.pages.customer import CustomerPage
 from bot.web.pages.html import escape, reply_markdown, said
 from bot.web.pages.inspector import inspect_turn
@@ -93,6 +95,18 @@ async def test_reasoning_is_for_staff_alone(page: CustomerPage, desk: Desk, step
     assert "a secret &lt;b&gt;" in inspect_turn(desk.journal.turn(1))
     assert "a secret that never ends" in inspect_turn(desk.journal.turn(2))
     assert "Reasoning" not in inspect_turn(desk.journal.turn(3))
+
+
+async def test_a_broken_scenario_closes_no_page_and_says_why_where_it_is_chosen(page: CustomerPage, desk: Desk) -> None:
+    (desk.prompts.root / "scenarios" / "broken.yaml").write_text("{ broken")
+    assert "When is the help desk open?" in str((await page.load(asked_by("customer")))[page.opening_buttons[0]])
+    with gr.Blocks():
+        console = Console(desk, Chats(desk, "console"))
+    shown = await console.load(asked_by("operator"))
+    assert shown[console.scenario]["choices"][0] == ("broken: cannot be read", "broken")
+    assert shown[console.scenario]["value"] == "first-question"
+    with pytest.raises(gr.Error, match="not valid YAML"):
+        await console.pick_scenario(asked_by("operator"), "broken")
 
 
 @given(text=st.text(max_size=60), bangs=st.integers(1, 4))

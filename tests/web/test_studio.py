@@ -17,14 +17,16 @@ import pytest
 from bot.desk import Desk
 from bot.engine.scripted import ScriptedEngine
 from bot.errors import PromptError
+from bot.prompts.cases import Cases
 from bot.prompts.library import DRAFT
 from bot.prompts.schema import Prompt
+from bot.publishing.labelling import Wish, put_label
 from bot.types import AgentSpec, Message, Turn
 from bot.web.auth import Person
 from bot.web.pages.chat import Chats
 from bot.web.pages.studio.answering import Answering, Row
-from bot.web.pages.studio.form import Fields, Opened, draft_of, edited
-from bot.web.pages.studio.results_html import history_html, person, results_html
+from bot.web.pages.studio.form import Fields, Opened, draft_of, edited, is_edited
+from bot.web.pages.studio.results_html import cases_html, history_html, results_html
 from bot.web.pages.studio.shelf import matching
 from bot.web.pages.studio.tab import Studio
 from bot.web.pages.studio.texts_html import changes_html, draft_places, places, preview_html, variables_html
@@ -51,6 +53,19 @@ def opened(version: int = 1, latest: int = 1) -> Opened:
     return Opened(name="support", version=version, latest=latest)
 
 
+def page_of(studio: Studio) -> Any:
+    """The page that the studio stands on, with all its listeners."""
+    page: Any = studio.editor.role
+    while page.parent:
+        page = page.parent
+    return page
+
+
+async def load(studio: Studio, at: Any = None) -> dict[Any, Any]:
+    """The tab opened by ada, who has version `at` open, or none yet."""
+    return await studio.load(ADA, at or {}, "production", "", None)
+
+
 async def all_of(updates: AsyncGenerator[dict[Any, Any], None]) -> dict[Any, Any]:
     """What the page shows after all updates."""
     shown: dict[Any, Any] = {}
@@ -69,13 +84,34 @@ def replies(desk: Desk, *texts: str) -> None:
 
 
 async def test_it_opens_what_customers_meet_and_marks_labels(studio: Studio) -> None:
-    shown = await studio.load(ADA, {})
+    shown = await load(studio)
     assert shown[studio.editor.opened] == opened()
     assert shown[studio.shelf.name] == gr.update(choices=[("support · production 1", "support")], value="support")
     assert shown[studio.shelf.version]["choices"] == [("Version 1 · production: A first version to start from.", 1)]
     assert shown[studio.editor.author] == gr.update(value="", visible=False), "who is signed in is the author"
-    again = await studio.load(ADA, opened())
-    assert again == {studio.editor.opened: opened()}, "what is being edited stays when the tab is opened again"
+
+
+async def test_opened_again_it_shows_what_others_did_and_leaves_the_form(studio: Studio, desk: Desk) -> None:
+    first = desk.prompts.get("support@1").prompt
+    saved = desk.prompts.save("support", first.model_copy(update={"role": "Answer in verse."}), 1)
+    put_label(desk.journal, saved, Wish("production", "ben", "For fun", 1), [])
+    again = await load(studio, opened())
+    assert not {studio.editor.opened, studio.editor.notice, *studio.editor.fields} & set(again)
+    assert again[studio.shelf.name]["choices"] == [("support · production 2", "support")]
+    assert [number for _, number in again[studio.shelf.version]["choices"]] == [2, 1]
+    assert [number for _, number in again[studio.changes.before]["choices"]] == [DRAFT, 2, 1]
+    assert not any("value" in again[box] for box in (studio.shelf.version, studio.changes.before, studio.changes.after))
+    assert "version 2" in again[studio.publishing.labels]
+    assert again[studio.publishing.seen]["ref"] == "support@1"
+
+
+async def test_a_broken_scenario_does_not_close_it(studio: Studio, desk: Desk) -> None:
+    opening = (await load(studio))[studio.preview.question]
+    (desk.prompts.root / "scenarios" / "broken.yaml").write_text("{ broken")
+    shown = await load(studio)
+    assert shown[studio.editor.opened] == opened()
+    assert shown[studio.preview.question] == opening != "How can I reach you?"
+    assert opening in shown[studio.sides.questions]["value"]
 
 
 async def test_search_looks_at_names_notes_and_texts_of_all_versions(studio: Studio, desk: Desk, steps: str) -> None:
@@ -188,10 +224,37 @@ async def test_cases_run_with_progress_on_what_stands_in_the_form_beside_product
     table = updates[-2][studio.cases.results]
     assert "support@1" in table
     assert "The draft" in table
+    assert "“hello?”" in table, "a case's name need not tell what it asks"
     assert "The draft passes 1 of 2 cases." in updates[-2][studio.cases.notice]
     (desk.prompts.root / "support" / "cases.yaml").unlink()
     shown = await all_of(studio.cases.run(ADA, opened(), *values))
     assert "has no cases" in shown[studio.cases.notice]
+
+
+async def test_what_the_cases_ask_is_shown_as_it_is_now(studio: Studio, desk: Desk) -> None:
+    file = desk.prompts.root / "support" / "cases.yaml"
+    told = (await load(studio))[studio.cases.asked]
+    for text in ("Every reply", "max sentences: 2", "greets", "“hello?”", "contains: Hello"):
+        assert text in told
+    file.write_text(
+        "cases: [{message: and now?, history: [{customer: Hi., agent: Yes?}], variables: {company: Wren}, knowledge: '',"
+        " expect: [{not_contains: nope}]}]"
+    )
+    told = (await load(studio, opened()))[studio.cases.asked]
+    for text in (
+        "and now?",
+        "Customer: Hi.",
+        "Agent: Yes?",
+        "with {company}: Wren",
+        "with knowledge: none",
+        "not contains: nope",
+    ):
+        assert text in told
+    assert told.count("and now?") == 1, "a case without a name goes by its message"
+    for text, says in (("{ broken", "not valid YAML"), ("cases: []", "has no cases")):
+        file.write_text(text)
+        shown = await studio.pick_name(ADA, "support", "", opened(), [], "", *fields(desk))
+        assert says in shown[studio.cases.asked], "and the prompt opens"
 
 
 async def test_closing_a_run_ends_its_cases(studio: Studio, desk: Desk) -> None:
@@ -259,12 +322,27 @@ async def test_a_prompt_is_begun_from_a_template_with_its_cases(studio: Studio, 
 
 async def test_where_there_is_no_prompt_one_is_begun(studio: Studio, desk: Desk) -> None:
     shutil.rmtree(desk.prompts.root / "support")
-    empty = await studio.load(ADA, {})
+    empty = await load(studio)
     assert "no prompt yet" in empty[studio.editor.notice]
     source = empty[studio.shelf.source]["value"]
     begun = await studio.begin(ADA, "first", source, "", {}, [], "", *[""] * len(studio.editor.fields))  # type: ignore[typeddict-item]
     assert begun[studio.editor.opened]["name"] == "first"
     assert begun[studio.editor.aside] == []
+
+
+async def test_the_page_is_marked_while_anything_is_not_saved(studio: Studio, desk: Desk) -> None:
+    async def marked(at: Opened, values: list[Any], aside: Any = ()) -> bool:
+        shown = await studio.look(ADA, at, list(aside), "", 1, DRAFT, *values)
+        return "data-unsaved" in shown[studio.editor.variables]
+
+    edited = fields(desk, role="Answer.")
+    assert not await marked(opened(), fields(desk))
+    assert await marked(opened(), edited)
+    kept = (await studio.pick_version(ADA, 1, "", opened(), [], "", *edited))[studio.editor.aside]
+    assert await marked(opened(), fields(desk), kept), "what was put aside is not saved either"
+    await save(studio, ADA, opened(), "Shorter.", edited)
+    assert not await marked(opened(2, 2), edited)
+    assert "[data-unsaved]" in studio.editor.variables.js_on_load
 
 
 async def test_edits_are_put_aside_and_brought_back(studio: Studio, desk: Desk) -> None:
@@ -313,7 +391,7 @@ async def test_a_broken_newest_version_is_told_and_the_one_before_opens(studio: 
     (desk.prompts.root / "support" / "v2.yaml").write_text("{ broken")
     (desk.prompts.root / "support" / "v3.yaml").mkdir()
     for shown in (
-        await studio.load(ADA, {}),
+        await load(studio),
         await studio.pick_name(ADA, "support", "", {}, [], "", *[""] * len(studio.editor.fields)),
     ):  # type: ignore[typeddict-item]
         assert shown[studio.editor.opened] == opened(1, 3)
@@ -326,7 +404,7 @@ async def test_nothing_chosen_is_told(studio: Studio, desk: Desk) -> None:
         await studio.pick_name(ADA, None, "", opened(), [], "", *fields(desk))
     assert await studio.changes.look(ADA, opened(), None, DRAFT, *fields(desk)) == ""
     seen = studio.publishing.shown(desk.prompts.get("support@1"))[studio.publishing.seen]
-    told = await studio.publishing.take_back(ADA, opened(), None, "", seen, "")
+    told = await studio.publishing.take_back(ADA, opened(), None, seen)
     assert "was nowhere before" in told[studio.publishing.notice]
 
 
@@ -345,12 +423,15 @@ async def test_no_text_becomes_html(desk: Desk) -> None:
         "knowledge": None})  # fmt: skip
     move = SimpleNamespace(at=desk.journal.label_moves("support")[0].at, label=EVIL, previous=1, version=2, forced=True,
         who=EVIL, why=EVIL)  # fmt: skip
-    outcome: Any = SimpleNamespace(case=EVIL, passed=False, failures=(EVIL,), reply=EVIL)
+    outcome: Any = SimpleNamespace(case=EVIL, message=EVIL + EVIL, passed=False, failures=(EVIL,), reply=EVIL)
+    case = {"name": EVIL, "message": EVIL, "history": [{"customer": EVIL, "agent": EVIL}], "variables": {EVIL: EVIL},
+        "knowledge": EVIL, "expect": [{"similar": {"to": EVIL, "at_least": 0.5}}]}  # fmt: skip
+    cases = Cases.model_validate({"every_reply": [{"contains": EVIL}], "cases": [case]})
     row = Row(EVIL, EVIL, EVIL)
     mine = Fields(EVIL, "", "", "{message}", ((EVIL, EVIL),), Answering(EVIL, EVIL, temperature=EVIL, variables=(row,)))
     for html in (
         variables_html((row,)), changes_html(places(prompt), draft_places(mine)),
-        history_html([move]), results_html(EVIL, [outcome]),  # type: ignore[list-item]
+        history_html([move]), results_html(EVIL, [outcome]), cases_html(cases),  # type: ignore[list-item]
     ):  # fmt: skip
         assert "<script" not in html
         assert "&lt;" in html
@@ -366,6 +447,12 @@ def test_a_draft_is_no_version_on_disk(desk: Desk) -> None:
     assert draft_of(desk.prompts, opened(), Fields.read(fields(desk))).ref == "support@1"
 
 
-def test_a_browser_that_nobody_signed_in_from_has_a_short_name() -> None:
-    assert person("0123456789abcdef" * 2) == "browser 01234567"
-    assert person("ada") == "ada"
+def test_line_ends_are_no_edit(desk: Desk) -> None:
+    role = {"role": "Answer.\r\nBriefly.", "author": "ada", "note": "From another editor."}
+    desk.prompts.save("support", desk.prompts.get("support@1").prompt.model_copy(update=role), 1)
+    for ends in ("\n", "\r\n"):
+        boxes = [box.replace("\r\n", ends) if isinstance(box, str) else box for box in fields(desk, 2)]
+        assert not is_edited(desk.prompts, opened(2, 2), Fields.read(boxes))
+        assert draft_of(desk.prompts, opened(2, 2), Fields.read(boxes)).ref == "support@2"
+    typed = Fields.read(fields(desk, role="Answer.\r\nKindly."))
+    assert draft_of(desk.prompts, opened(), typed).prompt.role == "Answer.\nKindly."

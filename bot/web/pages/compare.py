@@ -81,7 +81,7 @@ class Compare:
             [self.box.submit, self.send_button.click], self.send, [*given, *controls], out,
             concurrency_id="replies", **QUIET,
         )  # fmt: skip
-        stop_first(self.stop_button, [run])
+        stop_first(self.stop_button.click, [run])
         self.stop_button.click(self.stopped, None, [self.send_button, self.stop_button], queue=False, **QUIET)
         for setup in self.setups.values():
             setup.prompt.input(self.pick_prompt, [setup.prompt], [setup.pointer], **QUIET)

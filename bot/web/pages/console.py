@@ -13,7 +13,7 @@ from bot.desk import Desk
 from bot.errors import BotError, InvalidMessage
 from bot.journal.models import TurnRecord
 from bot.limits import check_text
-from bot.prompts.scenarios import Scenario, get_scenario, scenario_names
+from bot.prompts.scenarios import Scenario, get_scenario, readable_scenarios, scenario_names
 from bot.types import AgentSpec, Message, Turn
 from bot.web.auth import require
 from bot.web.pages.bubbles import bubbles, chatbot, under_way
@@ -85,7 +85,7 @@ class Console:
         runs = [gr.on([self.box.submit, self.send_button.click], self.send, [self.box, *given], **asked)]
         runs += [button.click(self.send, [button, *given], **asked) for button in self.openings]
         for button, handler in ((self.stop_button, self.stopped), (self.fresh, self.begin)):
-            stop_first(button, runs)
+            stop_first(button.click, runs)
             button.click(handler, [self.conversation], out, queue=False, **QUIET)
         agent = [self.knowledge, self.collection, *self.setup.filled]
         chosen = [self.description, *self.winner.filled, *self.openings, *agent]
@@ -116,10 +116,9 @@ class Console:
     async def load(self, request: gr.Request) -> Update:
         """Everything that can be chosen, read anew, and the conversation that this browser was in."""
         person = require(request, "operator")
-        titles = await asyncio.to_thread(self._titles)
+        titles, first = await asyncio.to_thread(self._titles)
         conversation = await self.chats.latest(person)
         turns = await self.chats.settled(person, conversation)
-        first = titles[0][1] if titles else ""
         return {
             self.scenario: gr.update(choices=titles, value=first or None),
             **await asyncio.to_thread(self._scenario, first),
@@ -127,9 +126,12 @@ class Console:
             self.box: "",
         }
 
-    def _titles(self) -> list[tuple[str, str]]:
+    def _titles(self) -> tuple[list[tuple[str, str]], str]:
+        """The scenarios to choose from, and the first that can be read."""
         root = self.desk.settings.workspace / "prompts"
-        return [(get_scenario(root, name).title, name) for name in scenario_names(root)]
+        readable = {name: found.title for name, found in readable_scenarios(root)}
+        choices = [(readable.get(name, f"{name}: cannot be read"), name) for name in scenario_names(root)]
+        return choices, next(iter(readable), "")
 
     def _scenario(self, name: str) -> Update:
         """Updates that put a scenario's openings and agent on the page; without one, the customers' agent."""

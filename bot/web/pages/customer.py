@@ -17,7 +17,7 @@ from bot.desk import Desk
 from bot.errors import BotError
 from bot.journal.models import TurnRecord
 from bot.limits import check_text
-from bot.prompts.scenarios import get_scenario, scenario_names
+from bot.prompts.scenarios import readable_scenarios
 from bot.types import Message, Turn
 from bot.web.auth import require
 from bot.web.pages.bubbles import bubbles, chatbot, thumbed, under_way
@@ -91,7 +91,7 @@ class CustomerPage:
             *(button.click(self.send, [button, self.conversation], **asked) for button in self.opening_buttons),
         ]
         for button, handler in ((self.stop_button, self.stopped), (self.fresh, self.begin)):
-            stop_first(button, runs)
+            stop_first(button.click, runs)
             button.click(handler, [self.conversation], out, queue=False, **QUIET)
         self.thumbs.listen(self.chat, self.conversation)
 
@@ -111,17 +111,13 @@ class CustomerPage:
 
     def _words(self) -> tuple[str, list[str]]:
         """The company's name as the prompt has it, and first messages from different scenarios."""
-        agent, root = self.desk.settings.agent, self.desk.settings.workspace / "prompts"
-        company, texts = "Customer service", []
+        agent, company = self.desk.settings.agent, "Customer service"
         # A broken prompt or scenario is no reason to greet nobody: the first question will say so.
         with contextlib.suppress(BotError):
             variable = self.desk.prompts.get(agent.prompt).prompt.variables.get("company") if agent.prompt else None
             company = variable.default if variable and variable.default else company
-        names = scenario_names(root)
-        spread = [names[i * len(names) // OPENINGS] for i in range(OPENINGS)] if names else []
-        for name in dict.fromkeys(spread):
-            with contextlib.suppress(BotError):
-                texts.append(get_scenario(root, name).openings[0])
+        firsts = [found.openings[0] for _, found in readable_scenarios(self.desk.settings.workspace / "prompts")]
+        texts = list(dict.fromkeys(firsts[i * len(firsts) // OPENINGS] for i in range(OPENINGS))) if firsts else []
         return company, [*texts, *[""] * (OPENINGS - len(texts))]
 
     async def ask_for_person(self, request: gr.Request, conversation: str) -> AsyncGenerator[Update, None]:

@@ -17,6 +17,7 @@ from bot.errors import BotError, Conflict, InvalidMessage
 from bot.journal.feedback import STATES, Entry, State
 from bot.prompts.library import PRODUCTION
 from bot.prompts.lint import Finding
+from bot.prompts.schema import plain_lines
 from bot.publishing.corrections import (
     Target,
     Wanted,
@@ -279,7 +280,7 @@ class FeedbackTab:
         """What was replaced in what the lead typed, and what is likely wrong, told before it is saved; None where there is
         nothing that was not told yet."""
         told = tuple(said.values())
-        changed = told != tuple(text.replace("\r\n", "\n").strip() for text in typed.values())
+        changed = told != tuple(plain_lines(text).strip() for text in typed.values())
         if not (changed or findings) or opened.get("told") == told:
             return None
         return {

@@ -66,7 +66,7 @@ def open_form(page: Any, is_open: bool) -> dict[Any, Any]:
     return {page.send_button: gr.update(visible=is_open), page.stop_button: gr.update(visible=not is_open)}
 
 
-def stop_first(button: gr.Button, runs: list[Any]) -> None:
-    """A click ends `runs` on the server. Comes before the button's other listeners: a page calls them in turn, and one
-    that waits for the end of a reply would hold the order to end it back."""
-    button.click(None, None, None, cancels=runs, queue=False, **QUIET)
+def stop_first(event: Callable[..., Any], runs: list[Any]) -> None:
+    """An event, such as a button's click, ends `runs` on the server. Comes before its other listeners: a page calls them in
+    turn, and one that waits for the end of a reply would hold the order to end it back."""
+    event(None, None, None, cancels=runs, queue=False, **QUIET)

@@ -55,8 +55,7 @@ class StaffPage:
         ):
             for setup in setups:
                 tab.select(self._refresher(setup), setup.controls, setup.filled, **QUIET)
-        shown = [*self.studio.filled, self.studio.preview.question]
-        self.studio.look_after(prompts_tab.select(self.studio.load, [self.studio.editor.opened], shown, **QUIET))
+        self.studio.look_after(prompts_tab.select(**self.studio.loading))
         feedback_tab.select(**self.feedback.looking)
         adapters_tab.select(self.adapters.load, None, self.adapters.filled, **QUIET)
         chosen = [self.workshop.recipe, self.workshop.run]

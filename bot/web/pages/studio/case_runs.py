@@ -1,4 +1,5 @@
-"""The cases of a prompt on what stands in the form, beside the version in production: what passes, what fails, and why."""
+"""The cases of a prompt, and how what stands in the form does in them beside the version in production: what passes, what
+fails, and why."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from bot.web.pages.html import notice
 from bot.web.pages.studio.answering import Box
 from bot.web.pages.studio.editor import Editor
 from bot.web.pages.studio.form import Fields, Opened, title
-from bot.web.pages.studio.results_html import progress_html, results_html, tally
+from bot.web.pages.studio.results_html import cases_html, progress_html, results_html, tally
 from bot.web.pages.studio.running import try_versions
 
 
@@ -34,19 +35,28 @@ class CaseRuns:
             self.stop_button = gr.Button("Stop", variant="stop", min_width=140, size="md", visible=False)
         self.notice = gr.HTML("", padding=False, elem_classes="slot", elem_id="cases-notice")
         self.results = gr.HTML("", padding=False, elem_classes="slot", elem_id="cases-results")
+        with gr.Accordion("What the cases ask", open=False, elem_id="cases"):
+            self.asked = gr.HTML("", padding=False, elem_id="cases-asked")
         out = [self.send_button, self.stop_button, self.notice, self.results]
         run = self.send_button.click(
             self.run, [editor.opened, *editor.fields], out, concurrency_id="replies", **QUIET
         )  # fmt: skip
-        stop_first(self.stop_button, [run])
+        stop_first(self.stop_button.click, [run])
         self.stop_button.click(self.stopped, None, out, queue=False, **QUIET)
+        # Results stand beside what they are of.
+        stop_first(editor.opened.change, [run])
+        editor.opened.change(self.clear, None, out, trigger_mode="multiple", queue=False, **QUIET)
 
     @property
     def filled(self) -> list[Any]:
-        return [self.notice, self.results]
+        return [self.asked]
 
-    def shown(self) -> Update:
-        return {self.notice: "", self.results: ""}
+    def listed(self, name: str) -> Update:
+        """The prompt's cases as they are now."""
+        try:
+            return {self.asked: cases_html(cases_of(self.desk, name))}
+        except PromptError as error:
+            return {self.asked: notice(str(error))}
 
     async def run(self, request: gr.Request, opened: Opened, *values: Box) -> AsyncGenerator[Update, None]:
         """Progress, then the table."""
@@ -74,6 +84,11 @@ class CaseRuns:
         """The version in production, where that is another one."""
         standing = self.desk.journal.labels(new.name).get(PRODUCTION)
         return self.desk.prompts.get(f"{new.name}@{standing}") if standing and standing != new.version else None
+
+    @spoken
+    async def clear(self, request: gr.Request) -> Update:
+        require(request, "lead")
+        return {**open_form(self, True), self.notice: "", self.results: ""}
 
     @spoken
     async def stopped(self, request: gr.Request) -> Update:

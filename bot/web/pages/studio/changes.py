@@ -37,14 +37,22 @@ class Changes:
     def filled(self) -> list[Any]:
         return [self.before, self.after]
 
+    def listed(self, name: str) -> Update:
+        """The versions there are to choose, as they are now."""
+        choices = self._choices(name)
+        return {self.before: gr.update(choices=choices), self.after: gr.update(choices=choices)}
+
     def shown(self, opened: Opened) -> Update:
         """From the open version to the draft, and whatever else there is to choose."""
-        known = self.desk.prompts.versions(opened["name"])
-        choices = [("Draft, as in the form", DRAFT), *((f"Version {number}", number) for number in reversed(known))]
+        choices = self._choices(opened["name"])
         return {
             self.before: gr.update(choices=choices, value=opened["version"]),
             self.after: gr.update(choices=choices, value=DRAFT),
         }
+
+    def _choices(self, name: str) -> list[tuple[str, int]]:
+        known = self.desk.prompts.versions(name)
+        return [("Draft, as in the form", DRAFT), *((f"Version {number}", number) for number in reversed(known))]
 
     @spoken
     async def look(self, request: gr.Request, opened: Opened, before: int | None, after: int | None, *values: Box) -> str:

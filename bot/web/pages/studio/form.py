@@ -13,7 +13,7 @@ from typing import NotRequired, TypedDict
 
 from bot.errors import BotError, InvalidMessage, PromptError
 from bot.prompts.library import DRAFT, PromptLibrary
-from bot.prompts.schema import Prompt, check_prompt
+from bot.prompts.schema import Prompt, check_prompt, plain_lines
 from bot.prompts.version import PromptVersion
 from bot.web.pages.studio.answering import Answering, Box, merged, settings, without_boxes
 
@@ -62,7 +62,7 @@ class Fields:
     def read(cls, values: Sequence[Box]) -> Fields:
         """From the form's boxes: four texts, then the customers' sides, then the agents', then the examples that had no
         boxes, then how it answers."""
-        boxes = [value.replace("\r\n", "\n") if isinstance(value, str) else value for value in values]
+        boxes = [plain_lines(value) if isinstance(value, str) else value for value in values]
         texts = [str(value or "") for value in boxes[: 4 + 2 * EXAMPLES]]
         customers, agents = texts[4 : 4 + EXAMPLES], texts[4 + EXAMPLES :]
         rest, *answering = boxes[4 + 2 * EXAMPLES :]
@@ -157,6 +157,9 @@ def draft_of(library: PromptLibrary, opened: Opened, fields: Fields) -> PromptVe
     """What stands in the form: the open version where its texts are unchanged, else a draft that was not saved. Raises
     PromptError naming every fault."""
     parent = open_version(library, opened)
+    if fields == shown_fields(parent.prompt):
+        # Boxes have one kind of line end, and a version's own texts may have others.
+        return parent
     remarks = parent.prompt.author, parent.prompt.note
     prompt = edited(parent.prompt, fields, *remarks, versions_before(library, opened))
     return parent if prompt.hash == parent.prompt.hash else PromptVersion(parent.name, DRAFT, prompt)

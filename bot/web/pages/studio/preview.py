@@ -10,9 +10,9 @@ import gradio as gr
 from bot.desk import Desk
 from bot.errors import BotError
 from bot.prompts.lint import lint
-from bot.prompts.render import render
-from bot.prompts.scenarios import get_scenario, scenario_names
-from bot.prompts.schema import Example, Prompt
+from bot.prompts.render import render, stand_ins
+from bot.prompts.scenarios import readable_scenarios
+from bot.prompts.schema import Prompt
 from bot.prompts.version import PromptVersion
 from bot.types import Message, Passage
 from bot.web.auth import require
@@ -38,9 +38,8 @@ class Preview:
 
     def sample(self) -> str:
         """A question to begin with."""
-        root = self.desk.settings.workspace / "prompts"
-        scenarios = scenario_names(root)
-        return get_scenario(root, scenarios[0]).openings[0] if scenarios else "How can I reach you?"
+        scenarios = readable_scenarios(self.desk.settings.workspace / "prompts")
+        return next((scenario.openings[0] for _, scenario in scenarios), "How can I reach you?")
 
     async def look(self, request: gr.Request, opened: Opened, question: str, *values: Box) -> Update:
         """A fault of the texts stands where the messages would."""
@@ -53,14 +52,15 @@ class Preview:
                 await self.desk.engine.load()
             messages = await self._messages(draft.prompt, (question or "").strip())
             tokens = await asyncio.to_thread(self.desk.engine.count, messages)
-            shown = preview_html(messages, tokens, self._context())
+            shown = preview_html(messages, tokens, self.desk.base.context)
             return {self.preview: shown, self.findings: await asyncio.to_thread(self._advice, draft)}
         except Exception as error:
             return {self.preview: notice(in_words(error), "bad"), self.findings: ""}
 
     async def _messages(self, prompt: Prompt, question: str) -> tuple[Message, ...]:
         examples = await self.desk.selector.select(prompt, question or UNASKED, self.desk.engine.count)
-        return sent(prompt, examples, question or UNASKED, await self._passages(question))
+        asked = (Message("user", question or UNASKED),)
+        return render(prompt, examples, stand_ins(prompt), await self._passages(question), asked)
 
     async def _passages(self, question: str) -> tuple[Passage, ...] | None:
         """As the customers' agent would find them."""
@@ -73,18 +73,6 @@ class Preview:
         """Runs where no chat waits for it: a long text takes a while to be read for personal data."""
         try:
             cases = self.desk.prompts.cases(draft.name)
-            return findings_html(asyncio.run(lint(draft.prompt, cases, self.desk.engine.count, self._context())))
+            return findings_html(asyncio.run(lint(draft.prompt, cases, self.desk.engine.count, self.desk.base.context)))
         except BotError as error:
             return notice(str(error), "bad")
-
-    def _context(self) -> int:
-        """Tokens that the base reads; 0 where its config does not say."""
-        return int(self.desk.base.config.get("max_position_embeddings", 0))
-
-
-def sent(
-    prompt: Prompt, examples: tuple[Example, ...], question: str, passages: tuple[Passage, ...] | None
-) -> tuple[Message, ...]:
-    """The messages as an engine would get them; a required variable shows its name."""
-    given = {name: f"‹{name}›" for name, v in prompt.variables.items() if v.required or v.default is None}
-    return render(prompt, examples, given, passages, (Message("user", question),))

@@ -1,7 +1,8 @@
 """Publishing a version, and taking it back: the labels of the open prompt, and who moved them when and why.
 
 `production` asks that the version's cases pass; where they fail, a second button publishes anyway, which is recorded. What
-somebody else moved since the page showed the labels is told, and nothing is moved over it.
+somebody else moved since the page showed the labels is told, and nothing is moved over it. Cases take long: whatever came of
+them, the labels are then shown for what is open by that time.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from bot.desk import Desk
 from bot.errors import Conflict, InvalidMessage
 from bot.prompts.library import PRODUCTION
 from bot.prompts.version import PromptVersion
-from bot.publishing.labelling import Wish, put_label, told, undo
+from bot.publishing.labelling import Wish, check_wish, put_label, told, undo
 from bot.publishing.trial import Outcome
 from bot.web.auth import Person, require
 from bot.web.pages.handlers import QUIET, Update, in_words, open_form, signature, spoken, stop_first
@@ -40,14 +41,15 @@ class Back(TypedDict):
 
 
 class Seen(TypedDict):
-    """The labels as the page showed them, by label."""
+    """The labels as the page showed them, by label, beside the version that it called open."""
 
+    ref: str
     labels: dict[str, int]
     back: dict[str, Back]
 
 
-Tried = tuple[str, list[Outcome]]
-"""A version by its hash, with the outcomes of its cases."""
+Tried = tuple[PromptVersion, list[Outcome]]
+"""A version with the outcomes of its cases."""
 
 
 class Publishing:
@@ -55,7 +57,7 @@ class Publishing:
 
     def __init__(self, desk: Desk, editor: Editor, shelf: Shelf) -> None:
         self.desk, self.editor, self.shelf = desk, editor, shelf
-        self.seen = gr.State(Seen(labels={}, back={}))
+        self.seen = gr.State(Seen(ref="", labels={}, back={}))
         self.tried = gr.State(None)
         self.labels = gr.HTML("", padding=False, elem_id="labels")
         with gr.Row(elem_classes="tight"):
@@ -76,40 +78,68 @@ class Publishing:
         self._listen()
 
     def _listen(self) -> None:
-        out = [*self.filled, *self.shelf.filled, self.send_button, self.stop_button]
-        wish = [self.editor.opened, self.label, self.why, self.seen, self.shelf.search]
+        out = [self.notice, self.results, self.tried, self.force, self.why, self.send_button, self.stop_button]
+        wish = [self.editor.opened, self.label, self.why, self.seen]
         runs = [
             self.send_button.click(self.publish, [*wish, *self.editor.fields], out, concurrency_id="replies", **QUIET),
             self.force.click(self.publish_anyway, [*wish, self.tried], out, **QUIET),
         ]
-        stop_first(self.stop_button, runs)
+        stop_first(self.stop_button.click, runs)
         self.stop_button.click(self.stopped, None, out, queue=False, **QUIET)
-        self.undo_button.click(self.take_back, wish, out, **QUIET)
+        undoing = self.undo_button.click(self.take_back, [self.editor.opened, self.label, self.seen], out, **QUIET)
+        labels: dict[str, Any] = {"outputs": [*self.filled, *self.shelf.filled], "trigger_mode": "multiple", **QUIET}
+        self.editor.opened.change(self.refresh, self.now, **labels)
+        for run in (*runs, undoing):
+            # One that is stopped counts too, and may have put its label a moment before.
+            run.then(self.refresh, self.now, **labels)
         self.label.change(self.pick_label, [self.label, self.seen], [self.undo_button, self.force], **QUIET)
 
     @property
     def filled(self) -> list[Any]:
         return [
-            self.seen, self.tried, self.labels, self.why, self.send_button, self.force, self.undo_button, self.notice,
-            self.results, self.history,
+            self.seen, self.tried, self.labels, self.send_button, self.force, self.undo_button, self.notice, self.results,
+            self.history,
         ]  # fmt: skip
 
-    def shown(self, found: PromptVersion, label: str | None = None) -> Update:
-        """The labels as they are now, for that version as the open one; `label` is the chosen one."""
-        labels, moves = self.desk.journal.labels(found.name), self.desk.journal.label_moves(found.name)
+    @property
+    def now(self) -> list[Any]:
+        """What `refresh` takes."""
+        return [self.editor.opened, self.label, self.shelf.search, self.tried]
+
+    def shown(self, found: PromptVersion) -> Update:
+        """That version as the open one. Which label is chosen only `refresh` knows."""
+        labelled = self._labelled(found.name, found.version, PRODUCTION, None)
+        return {**labelled, self.tried: None, self.notice: "", self.results: ""}
+
+    def _labelled(self, name: str, version: int, label: str | None, tried: Tried | None) -> Update:
+        """The labels as they are now."""
+        ref, wanted = f"{name}@{version}", (label or "").strip()
+        labels, moves = self.desk.journal.labels(name), self.desk.journal.label_moves(name)
         last = {move.label: move for move in reversed(moves)}
         back = {name: Back(move=m.id, version=m.previous) for name, m in last.items() if m.previous}
+        failed = tried is not None and tried[0].ref == ref and wanted == PRODUCTION
         return {
-            self.seen: Seen(labels=labels, back=back),
-            self.tried: None,
+            self.seen: Seen(ref=ref, labels=labels, back=back),
             self.labels: labels_html(labels),
-            self.send_button: gr.update(value=f"Publish version {found.version}"),
-            self.force: gr.update(visible=False),
-            self.undo_button: _undo(label or PRODUCTION, back),
-            self.notice: "",
-            self.results: "",
+            self.send_button: gr.update(value=f"Publish version {version}"),
+            self.force: gr.update(visible=failed),
+            self.undo_button: _undo(wanted, back),
             self.history: history_html(moves),
         }
+
+    @spoken
+    async def refresh(
+        self, request: gr.Request, opened: Opened, label: str | None, query: str, tried: Tried | None
+    ) -> Update:
+        """The labels as they are now, for what is open now; what is chosen, typed or told stays."""
+        require(request, "lead")
+        return await asyncio.to_thread(self._refreshed, opened, label, query, tried)
+
+    def _refreshed(self, opened: Opened, label: str | None, query: str, tried: Tried | None) -> Update:
+        if not opened:
+            return {self.force: gr.update(visible=False)}
+        name, version = opened["name"], opened["version"]
+        return {**self.shelf.listed(name, query), **self._labelled(name, version, label, tried)}
 
     @spoken
     async def pick_label(self, request: gr.Request, label: str | None, seen: Seen) -> Update:
@@ -117,13 +147,14 @@ class Publishing:
         return {self.undo_button: _undo((label or "").strip(), seen["back"]), self.force: gr.update(visible=False)}
 
     async def publish(
-        self, request: gr.Request, opened: Opened, label: str, why: str, seen: Seen, query: str, *values: Box
+        self, request: gr.Request, opened: Opened, label: str, why: str, seen: Seen, *values: Box
     ) -> AsyncGenerator[Update, None]:
         """The label onto the open version as it is saved; for production, after its cases passed."""
         person = require(request, "lead")
         try:
-            found = await asyncio.to_thread(open_version, self.desk.prompts, opened)
+            found = await asyncio.to_thread(self._seen, opened, seen)
             wish = _wish(label, person, why, seen)
+            await asyncio.to_thread(check_wish, self.desk.journal, found, wish, self.desk.settings.agent.prompt)
             outcomes: list[Outcome] = []
             if wish.label == PRODUCTION:
                 async with aclosing(self._try(found)) as steps:
@@ -138,9 +169,18 @@ class Publishing:
                 return
             unsaved = await asyncio.to_thread(is_edited, self.desk.prompts, opened, Fields.read(values))
             remark = " What is not saved in the form is not part of it." if unsaved else ""
-            yield await asyncio.to_thread(self._put, found, wish, outcomes, query, remark)
+            yield await asyncio.to_thread(self._put, found, wish, outcomes, remark)
         except Exception as error:
-            yield await asyncio.to_thread(self._fault, opened, label, query, error)
+            yield self._fault(error)
+
+    def _seen(self, opened: Opened, seen: Seen) -> PromptVersion:
+        """The open version. Raises Conflict where the page showed the labels beside another one."""
+        found = open_version(self.desk.prompts, opened)
+        if seen["ref"] != found.ref:
+            raise Conflict(
+                f"{found.ref} is open, and the labels were shown for {seen['ref']}.", "Look at them now, then press again."
+            )
+        return found
 
     async def _try(self, found: PromptVersion) -> AsyncGenerator[Update | list[Outcome], None]:
         """Progress for the page, at the end the outcomes; none where the prompt has no cases."""
@@ -149,6 +189,7 @@ class Publishing:
             return
         yield {
             **open_form(self, False),
+            self.tried: None,
             self.force: gr.update(visible=False),
             self.notice: "",
             self.results: progress_html(0, len(cases.cases)),
@@ -161,71 +202,65 @@ class Publishing:
         said = f"{tally(found.ref, outcomes)} It was not published. Mend it, or publish it anyway, which is recorded."
         return {
             **open_form(self, True),
-            self.tried: (found.prompt.hash, outcomes),
-            self.force: gr.update(visible=True),
+            self.tried: (found, outcomes),
             self.notice: notice(said, "bad"),
             self.results: results_html(found.ref, [outcome for outcome in outcomes if not outcome.passed]),
         }
 
     @spoken
     async def publish_anyway(
-        self, request: gr.Request, opened: Opened, label: str, why: str, seen: Seen, query: str, tried: Tried | None
+        self, request: gr.Request, opened: Opened, label: str, why: str, seen: Seen, tried: Tried | None
     ) -> Update:
         """The label onto a version whose cases failed a moment ago."""
         person = require(request, "lead")
         try:
-            found = await asyncio.to_thread(open_version, self.desk.prompts, opened)
-            if tried is None or tried[0] != found.prompt.hash:
+            found = await asyncio.to_thread(self._seen, opened, seen)
+            if tried is None or tried[0] != found:
                 raise InvalidMessage("The cases of this version were not run.", "Press Publish first.")
             wish = _wish(label, person, why, seen, force=True)
-            return await asyncio.to_thread(self._put, found, wish, tried[1], query)
+            return await asyncio.to_thread(self._put, found, wish, tried[1])
         except Exception as error:
-            return await asyncio.to_thread(self._fault, opened, label, query, error)
+            return self._fault(error)
 
-    def _put(self, found: PromptVersion, wish: Wish, outcomes: list[Outcome], query: str, remark: str = "") -> Update:
-        forced = put_label(self.desk.journal, found, wish, outcomes)
-        return self._done(found, wish.label, query, told(found, wish, outcomes, forced) + remark)
+    def _put(self, found: PromptVersion, wish: Wish, outcomes: list[Outcome], remark: str = "") -> Update:
+        forced = put_label(self.desk.journal, found, wish, outcomes, self.desk.settings.agent.prompt)
+        return self._done(found.name, told(found, wish, outcomes, forced) + remark)
 
     @spoken
-    async def take_back(
-        self, request: gr.Request, opened: Opened, label: str | None, why: str, seen: Seen, query: str
-    ) -> Update:
+    async def take_back(self, request: gr.Request, opened: Opened, label: str | None, seen: Seen) -> Update:
         """The label back to where its latest move took it from."""
         person = require(request, "lead")
         try:
-            return await asyncio.to_thread(self._take_back, opened, (label or "").strip(), person, seen, query)
+            return await asyncio.to_thread(self._take_back, opened, (label or "").strip(), person, seen)
         except Exception as error:
-            return await asyncio.to_thread(self._fault, opened, label, query, error)
+            return self._fault(error)
 
-    def _take_back(self, opened: Opened, label: str, person: Person, seen: Seen, query: str) -> Update:
-        found = open_version(self.desk.prompts, opened)
+    def _take_back(self, opened: Opened, label: str, person: Person, seen: Seen) -> Update:
+        found = self._seen(opened, seen)
         if label not in seen["back"]:
             raise InvalidMessage(f"The label {label!r} was nowhere before.", "Choose one that was moved.")
         move = undo(self.desk.journal, self.desk.prompts, found.name, label, signature(person), seen["back"][label]["move"])
-        return self._done(found, label, query, f"{label} is back on version {move.previous}.")
+        return self._done(found.name, f"{label} is back on version {move.previous}.")
 
-    def _done(self, found: PromptVersion, label: str, query: str, said: str) -> Update:
+    def _done(self, name: str, said: str) -> Update:
+        """Told with the prompt's name: another one may be open by now."""
         return {
-            **self.shelf.shown(found, query),
-            **self.shown(found, label),
             **open_form(self, True),
-            self.send_button: gr.update(value=f"Publish version {found.version}", visible=True),
+            self.tried: None,
             self.why: "",
-            self.notice: notice(said, "good"),
+            self.notice: notice(f"{name}: {said}", "good"),
+            self.results: "",
         }
 
-    def _fault(self, opened: Opened, label: str | None, query: str, error: Exception) -> Update:
-        """What went wrong, the reason that was typed left where it is. Where another was first, also what there is now."""
-        shown: Update = {**open_form(self, True), self.results: "", self.notice: notice(in_words(error), "bad")}
-        if isinstance(error, Conflict):
-            found = open_version(self.desk.prompts, opened)
-            return {**self.shelf.shown(found, query), **self.shown(found, label), **shown}
-        return shown
+    def _fault(self, error: Exception) -> Update:
+        """What went wrong, the reason that was typed left where it is."""
+        return {**open_form(self, True), self.results: "", self.notice: notice(in_words(error), "bad")}
 
     @spoken
     async def stopped(self, request: gr.Request) -> Update:
+        """Whether it was published a moment before, the labels say."""
         require(request, "lead")
-        return {**open_form(self, True), self.results: "", self.notice: notice("Stopped: nothing was published.")}
+        return {**open_form(self, True), self.results: "", self.notice: notice("Stopped.")}
 
 
 def _wish(label: str, person: Person, why: str, seen: Seen, force: bool = False) -> Wish:

@@ -1,19 +1,20 @@
-"""What was tried, and who published what, as HTML: replies side by side, cases old against new, the labels' history. Pure;
-all text is escaped here."""
+"""What was tried, and who published what, as HTML: replies side by side, cases and how old and new do in them, the labels'
+history. Pure; all text is escaped here."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from bot.agent import Answer
 from bot.journal.models import LabelMove
+from bot.prompts.assertions import Assertion
+from bot.prompts.cases import Case, Cases
 from bot.publishing.trial import Outcome
 from bot.web.pages.html import differences, escape, lines
 from bot.web.pages.inspector import ENDS
 from bot.web.pages.race import WAITING, reply_html
 
-_HASH = re.compile(r"[0-9a-f]{32}")
 Replies = Mapping[tuple[int, str], str | Exception]
 """By question and side: the reply so far."""
 
@@ -61,12 +62,50 @@ def results_html(new: str, after: Sequence[Outcome], old: str = "", before: Sequ
     columns = [(name, found) for name, found in ((old, before), (new, after)) if found]
     head = "".join(f"<th scope='col'>{escape(name)}</th>" for name, _ in columns)
     rows = "".join(
-        f"<tr><th scope='row'>{escape(outcome.case)}</th>"
+        f"<tr><th scope='row'>{_titled(outcome.case, outcome.message)}</th>"
         f"{''.join(f'<td>{_outcome(found[number])}</td>' for _, found in columns)}</tr>"
         for number, outcome in enumerate(after)
     )
     head = f'<thead><tr><th scope="col">Case</th>{head}</tr></thead>'
     return f'<table class="both-texts results">{head}<tbody>{rows}</tbody></table>'
+
+
+def _titled(title: str, message: str) -> str:
+    """A case by its name and by what the customer says in it, which may be the same."""
+    return escape(title) + (f"<p>“{lines(message)}”</p>" if message != title else "")
+
+
+def cases_html(cases: Cases) -> str:
+    """What the customer says in each case, and what a reply must hold."""
+    rows: list[tuple[str, Iterable[str]]] = [("Every reply", map(_rule, cases.every_reply))] if cases.every_reply else []
+    rows += [(_titled(case.title, case.message) + _earlier(case), _asked(case)) for case in cases.cases]
+    body = "".join(
+        f"<tr><th scope='row'>{head}</th><td>{''.join(f'<p>{lines(text)}</p>' for text in asked)}</td></tr>"
+        for head, asked in rows
+    )
+    head = '<thead><tr><th scope="col">Case</th><th scope="col">A reply must hold</th></tr></thead>'
+    return f'<table class="both-texts results">{head}<tbody>{body}</tbody></table>'
+
+
+def _earlier(case: Case) -> str:
+    """The conversation before the message."""
+    said = "".join(f"<p>Customer: {lines(said.customer)}</p><p>Agent: {lines(said.agent)}</p>" for said in case.history)
+    return f"<details><summary>Said before</summary>{said}</details>" if said else ""
+
+
+def _asked(case: Case) -> Iterator[str]:
+    """What it is run with, where that is said, and what its reply must hold."""
+    for name, value in case.variables.items():
+        yield f"with {{{name}}}: {value}"
+    if case.knowledge is not None:
+        yield f"with knowledge: {case.knowledge or 'none'}"
+    yield from map(_rule, case.expect)
+
+
+def _rule(wanted: Assertion) -> str:
+    """In the words of cases.yaml."""
+    [(kind, value)] = wanted.model_dump(exclude_none=True, by_alias=True).items()
+    return f"{kind.replace('_', ' ')}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
 
 
 def _outcome(outcome: Outcome) -> str:
@@ -93,13 +132,8 @@ def history_html(moves: Sequence[LabelMove]) -> str:
         f"<tr><td>{move.at:%d %b %Y, %H:%M}</td><td><b>{escape(move.label)}</b> "
         f"{f'{move.previous} → {move.version}' if move.previous else f'→ {move.version}'}"
         f"{' <span class=mark>forced</span>' if move.forced else ''}</td>"
-        f"<td>{escape(person(move.who))}</td><td>{lines(move.why)}</td></tr>"
+        f"<td>{escape(move.who)}</td><td>{lines(move.why)}</td></tr>"
         for move in moves
     )
     head = "".join(f"<th scope='col'>{title}</th>" for title in ("When (UTC)", "Label", "Who", "Why"))
     return f'<table class="listing history"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>' if rows else ""
-
-
-def person(who: str) -> str:
-    """A user's name; a browser that nobody signed in from goes by the beginning of its hash."""
-    return f"browser {who[:8]}" if _HASH.fullmatch(who) else who

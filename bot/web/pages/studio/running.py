@@ -31,7 +31,8 @@ async def try_versions(
         agent, spec = desk.agent.trying(version), desk.settings.agent
         return await run_cases(agent, version, cases, spec.adapters, spec.knowledge, desk.embedder, advance)
 
-    work = asyncio.ensure_future(asyncio.gather(*(run(place, version) for place, version in enumerate(versions))))
+    runs = [asyncio.ensure_future(run(place, version)) for place, version in enumerate(versions)]
+    work = asyncio.gather(*runs)
     work.add_done_callback(lambda _: steps.put_nowait(None))
     try:
         yield 0, total
@@ -39,5 +40,7 @@ async def try_versions(
             yield step
         yield list(await work)
     finally:
-        work.cancel()
-        await asyncio.gather(work, return_exceptions=True)
+        # One that failed has ended the gathering, which then cancels no other.
+        for one in runs:
+            one.cancel()
+        await asyncio.gather(*runs, return_exceptions=True)

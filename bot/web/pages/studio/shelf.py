@@ -50,20 +50,30 @@ class Shelf:
         return await asyncio.to_thread(self._found, query, name)
 
     def _found(self, query: str, name: str | None) -> Any:
-        hits = matching(self.desk.prompts, query or "")
-        choices = [(_marked(hit, self.desk.journal.labels(hit)), hit) for hit in hits]
-        return gr.update(choices=choices, value=name if name in hits else None)
+        choices = self._hits(query)
+        return gr.update(choices=choices, value=name if name in dict(choices).values() else None)
+
+    def _hits(self, query: str) -> list[tuple[str, str]]:
+        return [(_marked(hit, self.desk.journal.labels(hit)), hit) for hit in matching(self.desk.prompts, query or "")]
+
+    def _versions(self, name: str) -> list[tuple[str, int]]:
+        labels = self.desk.journal.labels(name)
+        return [(self._line(name, number, labels), number) for number in reversed(self.desk.prompts.versions(name))]
+
+    def listed(self, name: str, query: str) -> Update:
+        """The prompts, and the versions of that one, as they are now. What is chosen stays: another choice may be on its
+        way."""
+        return {self.name: gr.update(choices=self._hits(query)), self.version: gr.update(choices=self._versions(name))}
 
     def shown(self, found: PromptVersion, query: str) -> Update:
         """That version as the open one."""
-        labels = self.desk.journal.labels(found.name)
-        known = reversed(self.desk.prompts.versions(found.name))
-        choices = [(self._line(found.name, number, labels), number) for number in known]
         return {
             self.name: self._found(query, found.name),
-            self.version: gr.update(choices=choices, value=found.version),
+            self.version: gr.update(choices=self._versions(found.name), value=found.version),
             self.about: about_html(found),
-            self.source: gr.update(choices=[(f"A copy of {found.ref}", found.ref), *template_names()], value=found.ref),
+            self.source: gr.update(
+                choices=[(f"A copy of {found.ref}, with its cases", found.ref), *template_names()], value=found.ref
+            ),
             self.notice: "",
         }
 
@@ -91,10 +101,11 @@ def _marked(name: str, labels: dict[str, int]) -> str:
 def matching(library: PromptLibrary, query: str) -> list[str]:
     """The prompts whose name, notes and texts together, over all versions, hold every word of `query`."""
     words = query.casefold().split()
-    return [name for name in library.names() if not words or all(word in _words(library, name) for word in words)]
+    found = ((name, _texts(library, name) if words else "") for name in library.names())
+    return [name for name, texts in found if all(word in texts for word in words)]
 
 
-def _words(library: PromptLibrary, name: str) -> str:
+def _texts(library: PromptLibrary, name: str) -> str:
     parts = [name]
     for number in library.versions(name):
         # One that cannot be read hides nothing of the others.

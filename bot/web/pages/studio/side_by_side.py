@@ -21,7 +21,7 @@ from bot.desk import Desk
 from bot.errors import BotError, InvalidMessage
 from bot.limits import check_text
 from bot.prompts.library import PRODUCTION
-from bot.prompts.scenarios import get_scenario, scenario_names
+from bot.prompts.scenarios import readable_scenarios
 from bot.prompts.version import PromptVersion
 from bot.types import AgentSpec, Message, Turn
 from bot.web.auth import require
@@ -61,12 +61,15 @@ class SideBySide:
         given = [editor.opened, self.questions, self.against, *editor.fields]
         out = [self.send_button, self.stop_button, self.notice, self.replies]
         run = self.send_button.click(self.ask, given, out, concurrency_id="replies", **QUIET)
-        stop_first(self.stop_button, [run])
+        stop_first(self.stop_button.click, [run])
         self.stop_button.click(self.stopped, None, out, queue=False, **QUIET)
+        # Replies stand beside the texts that they are of.
+        stop_first(editor.opened.change, [run])
+        editor.opened.change(self.clear, None, out, trigger_mode="multiple", queue=False, **QUIET)
 
     @property
     def filled(self) -> list[Any]:
-        return [self.questions, self.against, self.notice, self.replies]
+        return [self.questions, self.against]
 
     def shown(self, found: PromptVersion) -> Update:
         """Three questions chosen, and production as the old version where that is another one."""
@@ -78,8 +81,6 @@ class SideBySide:
         return {
             self.questions: gr.update(choices=lines, value=questions[:QUESTIONS], info=origin),
             self.against: gr.update(choices=choices, value=choices[0][1]),
-            self.notice: "",
-            self.replies: "",
         }
 
     def _questions(self, name: str) -> tuple[list[str], str]:
@@ -91,12 +92,10 @@ class SideBySide:
         return list(dict.fromkeys([*recorded, *self._stand_ins(name)]))[:OFFERED], origin
 
     def _stand_ins(self, name: str) -> Iterator[str]:
-        root = self.desk.settings.workspace / "prompts"
         with contextlib.suppress(BotError):
             yield from (case.message for case in self.desk.prompts.cases(name).cases if not case.history)
-        for scenario in scenario_names(root):
-            with contextlib.suppress(BotError):
-                yield from get_scenario(root, scenario).openings
+        for _, scenario in readable_scenarios(self.desk.settings.workspace / "prompts"):
+            yield from scenario.openings
 
     async def ask(
         self, request: gr.Request, opened: Opened, questions: list[str] | None, against: int | None, *values: Box
@@ -153,6 +152,11 @@ class SideBySide:
             side: AgentSpec(agent.adapters, version.ref, agent.knowledge) for side, version in (("old", old), ("new", new))
         }
         return {side: Turn((Message("user", question),), spec, passages=found) for side, spec in specs.items()}
+
+    @spoken
+    async def clear(self, request: gr.Request) -> Update:
+        require(request, "lead")
+        return {**open_form(self, True), self.notice: "", self.replies: ""}
 
     @spoken
     async def stopped(self, request: gr.Request) -> Update:

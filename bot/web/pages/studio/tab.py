@@ -21,7 +21,7 @@ from bot.web.pages.studio.changes import Changes
 from bot.web.pages.studio.editor import Editor
 from bot.web.pages.studio.form import Aside, Fields, Opened
 from bot.web.pages.studio.preview import Preview
-from bot.web.pages.studio.publishing import Publishing
+from bot.web.pages.studio.publishing import Publishing, Tried
 from bot.web.pages.studio.shelf import Shelf
 from bot.web.pages.studio.side_by_side import SideBySide
 
@@ -80,7 +80,8 @@ class Studio:
 
     @property
     def _looking(self) -> dict[str, Any]:
-        given = [self.editor.opened, self.preview.question, self.changes.before, self.changes.after, *self.editor.fields]
+        sides = [self.changes.before, self.changes.after]
+        given = [self.editor.opened, self.editor.aside, self.preview.question, *sides, *self.editor.fields]
         shown = [self.preview.preview, self.preview.findings, self.changes.changes, self.editor.variables]
         return {"fn": self.look, "inputs": given, "outputs": shown, **QUIET}
 
@@ -90,14 +91,21 @@ class Studio:
 
     @spoken
     async def look(
-        self, request: gr.Request, opened: Opened, question: str, before: int | None, after: int | None, *values: Box
+        self,
+        request: gr.Request,
+        opened: Opened,
+        aside: Kept,
+        question: str,
+        before: int | None,
+        after: int | None,
+        *values: Box,
     ) -> Update:
         """The form as messages and as changes, with its variables at hand."""
         require(request, "lead")
         return {
             **await self.preview.look(request, opened, question, *values),
             self.changes.changes: await self.changes.look(request, opened, before, after, *values),
-            self.editor.variables: self.editor.chips(opened, Fields.read(values)),
+            self.editor.variables: await asyncio.to_thread(self.editor.chips, opened, aside, Fields.read(values)),
         }
 
     @property
@@ -108,14 +116,25 @@ class Studio:
             *self.publishing.filled,
         ]  # fmt: skip
 
+    @property
+    def loading(self) -> dict[str, Any]:
+        """A listener's arguments that fill the tab when it is opened."""
+        return {"fn": self.load, "inputs": self.publishing.now, "outputs": [*self.filled, self.preview.question], **QUIET}
+
     @spoken
-    async def load(self, request: gr.Request, opened: Opened) -> Update:
-        """Fills the tab when it is opened; what is open already, perhaps edited, stays."""
+    async def load(self, request: gr.Request, opened: Opened, label: str | None, query: str, tried: Tried | None) -> Update:
+        """Fills the tab when it is opened. What is open already, perhaps edited, stays; what there is to choose, and where
+        the labels are, may be the work of others meanwhile."""
         person = require(request, "lead")
         if opened:
-            return {self.editor.opened: opened}
+            labelled = await self.publishing.refresh(request, opened, label, query, tried)
+            return {**labelled, **await asyncio.to_thread(self._listed, opened["name"])}
         found = await asyncio.to_thread(self._first)
         return {**found, **self.editor.signed(person, "")}
+
+    def _listed(self, name: str) -> Update:
+        """What else there is of a prompt now."""
+        return {**self.changes.listed(name), **self.cases.listed(name)}
 
     def _first(self) -> Update:
         names = self.desk.prompts.names()
@@ -150,7 +169,7 @@ class Studio:
             **self.shelf.shown(found, query),
             **self.changes.shown(Opened(name=found.name, version=found.version, latest=latest)),
             **self.sides.shown(found),
-            **self.cases.shown(),
+            **self.cases.listed(found.name),
             **self.publishing.shown(found),
         }
 
