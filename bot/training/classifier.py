@@ -1,4 +1,4 @@
-"""The order of a classifier's run: labelled messages, training, the gate, and only then a version.
+"""The order of a classifier's run: labelled messages, training, the gates, and only then a version.
 
 `bot train` comes here for `method: classifier`. A run that fails leaves nothing behind.
 """
@@ -6,33 +6,50 @@
 from __future__ import annotations
 
 import datetime
-import math
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bot.adapters.card import Card
+from bot.adapters.card import Card, Gate
 from bot.base import Base
-from bot.errors import DataError, TrainingError
-from bot.runs.progress import Progress, Step
+from bot.errors import DataError
+from bot.runs.progress import Progress, Quiet, Step
+from bot.training import gates
 from bot.training.classifier_card import TrainedClassifier, classifier_card, label_table
 from bot.training.facts import public_name
-from bot.training.labelled import Labelled, LabelledRows, Parts, parts_of, read_labelled
+from bot.training.labelled import LabelledRows, Parts, parts_of, read_labelled
+from bot.training.overlap import overlapping
+from bot.training.paired import RowLoss, mean_loss
+from bot.training.predecessor import predecessor
 from bot.training.recipe import Recipe
+from bot.training.reseeds import SPREAD, spread_of
 from bot.training.rooms import Rooms
-from bot.training.scores import Scores, best_temperature, by_words, judge, loss, majority
+from bot.training.scores import Scores, best_temperature, by_words, judge, losses, majority
 from bot.training.version import publish
 
-MARGIN = 0.05
-"""How far macro-F1 must be above that of whoever always gives the most frequent label."""
+if TYPE_CHECKING:
+    from bot.training.heads import Backbone
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A classifier as it is saved and served, what it costs and gives on the held-out messages, and what its run took."""
+
+    backbone: Backbone
+    logits: np.ndarray
+    losses: list[RowLoss]
+    metrics: dict[str, float]
 
 
 def train_classifier(name: str, recipe_path: Path, recipe: Recipe, desk: Rooms, progress: Progress) -> TrainedClassifier:
-    """The next version of the classifier `name`. Raises DataError for messages that cannot be used, TrainingError for a
-    result that is not finite or tells labels apart hardly better than by always giving the most frequent one."""
+    """The next version of the classifier `name`. Raises DataError for messages that cannot be used, Refused for a result
+    that does not pass every gate."""
     started = time.perf_counter()
     base = desk.encoder if recipe.backbone == "encoder" else desk.base
     read = read_labelled(recipe_path.parent / recipe.data, recipe.task, recipe.scrub)
@@ -44,63 +61,100 @@ def train_classifier(name: str, recipe_path: Path, recipe: Recipe, desk: Rooms, 
     import torch
     from transformers import logging
 
-    from bot.training.classifier_trainer import Item, predict, run
-    from bot.training.heads import Backbone, OnBase, OnEncoder
+    from bot.training.judge import measure_finite
 
     logging.disable_progress_bar()
     if desk.settings.threads:
         torch.set_num_threads(desk.settings.threads)
-    torch.manual_seed(recipe.seed)
-    backbone: Backbone = (OnEncoder if recipe.backbone == "encoder" else OnBase)(base, recipe, len(parts.labels))
-    places = {label: place for place, label in enumerate(parts.labels)}
-
-    def items(rows: tuple[Labelled, ...]) -> list[Item]:
-        ids = backbone.ids([row.text for row in rows])
-        progress.step(Step("reading", len(rows), len(rows)))
-        return [Item(found, places[row.label]) for found, row in zip(ids, rows, strict=True)]
-
-    training, held_out = items(parts.training), items(parts.held_out)
-    _check_length(recipe, max(len(item.ids) for item in (*training, *held_out)))
     work = desk.settings.var / "training"
     work.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=work, prefix=f"{name}-") as folder:
-        ran = run(backbone, recipe, training, held_out, Path(folder), progress)
-    logits, wanted = predict(backbone, held_out), np.array([item.label for item in held_out])
-    check_finite(loss(logits, wanted))
-    temperature = best_temperature(logits, wanted)
-    backbone.finish(temperature)
-    # Once more: what is measured is what is saved and served.
-    logits = predict(backbone, held_out)
-    scores = judge([parts.labels[place] for place in logits.argmax(1)], [row.label for row in parts.held_out])
-    metrics = _metrics(scores, loss(logits, wanted), temperature, read, parts) | ran
-    check_tells_apart(scores.macro_f1, metrics["majority_macro_f1"])
+    fitted = _fit(base, recipe, parts, work, progress)
+    finite = measure_finite(fitted.backbone.trained())
+    # Told alone, since nothing else means anything where it fails.
+    gates.refuse_failed([finite])
+    scores = judge([parts.labels[place] for place in fitted.logits.argmax(1)], [row.label for row in parts.held_out])
+    metrics = _metrics(scores, read, parts) | fitted.metrics
+    spread = spread_of(
+        recipe,
+        lambda: mean_loss(fitted.losses),
+        lambda reseeded: mean_loss(_fit(base, reseeded, parts, work, Quiet()).losses),
+        progress,
+    )
+    passed = [
+        finite,
+        gates.gain_gate(scores.macro_f1, metrics["majority_macro_f1"]),
+        _overlap(parts),
+        *_successor(name, parts, fitted.losses, spread, desk, progress),
+    ]
+    gates.refuse_failed(passed)
+    if spread is not None:
+        metrics[SPREAD] = round(spread, 6)
     metrics["seconds"] = round(time.perf_counter() - started, 1)
-    draft = _draft(name, base, recipe, read, parts, metrics)
     table = label_table(parts, scores)
     adapter, card = publish(
         desk.settings.workspace / "adapters" / name,
         desk.base,
-        draft,
-        backbone.save,
+        _draft(name, base, recipe, read, parts, metrics, passed),
+        fitted.backbone.save,
         lambda card: classifier_card(card, table, scores.confusions),
         desk.encoder,
     )
     return TrainedClassifier(adapter, card, (), read.bad, table, scores.confusions)
 
 
-def check_finite(value: float) -> None:
-    if not math.isfinite(value):
-        raise TrainingError(f"The classifier's held-out loss is {value}.", "Train with a lower learning_rate.")
+def _fit(base: Base, recipe: Recipe, parts: Parts, work: Path, progress: Progress) -> _Fitted:
+    import torch
+
+    from bot.training.classifier_trainer import items_of, predict, run
+    from bot.training.heads import fresh
+
+    torch.manual_seed(recipe.seed)
+    backbone = fresh(base, recipe, len(parts.labels))
+    training, held_out = (items_of(backbone, part, parts.labels) for part in (parts.training, parts.held_out))
+    count = len(training) + len(held_out)
+    progress.step(Step("reading", count, count))
+    _check_length(recipe, max(len(item.ids) for item in (*training, *held_out)))
+    with tempfile.TemporaryDirectory(dir=work) as folder:
+        ran = run(backbone, recipe, training, held_out, Path(folder), progress)
+    temperature = best_temperature(predict(backbone, held_out), _wanted(parts))
+    backbone.finish(temperature)
+    # Once more: what is measured is what is saved and served.
+    logits = predict(backbone, held_out)
+    held_out_losses = _row_losses(logits, parts)
+    metrics = {"held_out_loss": round(mean_loss(held_out_losses), 6), "temperature": round(temperature, 6), **ran}
+    return _Fitted(backbone, logits, held_out_losses, metrics)
 
 
-def check_tells_apart(macro_f1: float, majority_macro_f1: float) -> None:
-    """The gate. Raises TrainingError unless the classifier is better than always giving the most frequent label."""
-    if not macro_f1 >= majority_macro_f1 + MARGIN:
-        raise TrainingError(
-            f"The classifier hardly tells its labels apart: held-out macro-F1 {macro_f1:.3f}, where always giving the most"
-            f" frequent label has {majority_macro_f1:.3f}; {MARGIN:g} more is asked. No version was made.",
-            "Check the labels, add messages of the rare ones, or change learning_rate or epochs.",
-        )
+def _overlap(parts: Parts) -> Gate:
+    held_out, training = ([row.text for row in part] for part in (parts.held_out, parts.training))
+    return gates.overlap_gate(len(overlapping(held_out, training)), len(held_out))
+
+
+def _successor(
+    name: str, parts: Parts, new: list[RowLoss], spread: float | None, desk: Rooms, progress: Progress
+) -> list[Gate]:
+    """The gate against the newest version that gives the same labels, if any, on whatever it stands."""
+    from bot.training.classifier_trainer import items_of, predict
+    from bot.training.heads import saved
+
+    found = predecessor(desk.adapters, name, lambda card: card.labels == parts.labels, progress)
+    if not found:
+        return []
+    adapter, card = found
+    old = saved(desk.encoder if adapter.encoder else desk.base, adapter)
+    before = _row_losses(predict(old, items_of(old, parts.held_out, parts.labels)), parts)
+    spread = spread if spread is not None else card.metrics.get(SPREAD)
+    return [gates.successor_gate(new, before, spread, adapter.ref, "message")]
+
+
+def _wanted(parts: Parts) -> np.ndarray:
+    """Places of the held-out messages' labels."""
+    return np.array([parts.labels.index(row.label) for row in parts.held_out])
+
+
+def _row_losses(logits: np.ndarray, parts: Parts) -> list[RowLoss]:
+    nats = losses(logits, _wanted(parts))
+    return [RowLoss(row.conversation, float(own), 1) for row, own in zip(parts.held_out, nats, strict=True)]
 
 
 def _check_length(recipe: Recipe, longest: int) -> None:
@@ -108,14 +162,13 @@ def _check_length(recipe: Recipe, longest: int) -> None:
         raise DataError(f"The longest message has {longest:,} tokens; max_tokens is {recipe.max_tokens:,}.", "Raise it.")
 
 
-def _metrics(scores: Scores, held_out_loss: float, temperature: float, read: LabelledRows, parts: Parts) -> dict[str, float]:
+def _metrics(scores: Scores, read: LabelledRows, parts: Parts) -> dict[str, float]:
     wanted = [row.label for row in parts.held_out]
     frequent = majority([row.label for row in parts.training], wanted)
     words = by_words([(row.text, row.label) for row in parts.training], [row.text for row in parts.held_out], wanted)
     figures: dict[str, float] = {"held_out_accuracy": scores.accuracy, "held_out_macro_f1": scores.macro_f1}
     figures |= {"majority_accuracy": frequent.accuracy, "majority_macro_f1": frequent.macro_f1}
     figures |= {"words_accuracy": words.accuracy, "words_macro_f1": words.macro_f1}
-    figures |= {"held_out_loss": held_out_loss, "temperature": temperature}
     counts: Counter[str] = Counter(
         training_rows=len(parts.training),
         held_out_rows=len(parts.held_out),
@@ -127,7 +180,15 @@ def _metrics(scores: Scores, held_out_loss: float, temperature: float, read: Lab
     return {key: round(value, 6) for key, value in figures.items()} | {key: float(count) for key, count in counts.items()}
 
 
-def _draft(name: str, base: Base, recipe: Recipe, read: LabelledRows, parts: Parts, metrics: dict[str, float]) -> Card:
+def _draft(
+    name: str,
+    base: Base,
+    recipe: Recipe,
+    read: LabelledRows,
+    parts: Parts,
+    metrics: dict[str, float],
+    passed: Sequence[Gate],
+) -> Card:
     """The card but for version and files. Base and hashes are those of what the classifier stands on."""
     return Card(
         name=name,
@@ -147,6 +208,7 @@ def _draft(name: str, base: Base, recipe: Recipe, read: LabelledRows, parts: Par
         metrics=metrics,
         files={},
         labels=parts.labels,
+        gates=tuple(passed),
         intended_use=recipe.intended_use or f"Gives customers' messages a label of {recipe.task}, each read alone.",
         limits=recipe.limits or f"It learned {len(parts.labels)} labels from {len(parts.training)} messages of one domain.",
     )

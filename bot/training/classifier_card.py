@@ -11,7 +11,8 @@ import yaml
 
 from bot.adapters.card import Card
 from bot.training.labelled import Parts
-from bot.training.result import TrainedVersion
+from bot.training.model_card import gate_table
+from bot.training.result import TrainedVersion, gate_lines
 from bot.training.scores import Confusion, Scores
 
 _SHOWN = 5
@@ -47,20 +48,21 @@ class TrainedClassifier(TrainedVersion):
             "adapter": self.adapter.ref,
             "path": str(self.adapter.path),
             "metrics": self.card.metrics,
+            "gates": [gate.model_dump() for gate in self.card.gates],
             "labels": [asdict(row) for row in self.labels],
             "confusions": [asdict(confusion) for confusion in self.confusions],
             "bad_rows": [str(row) for row in self.bad_rows],
         }
 
     def as_text(self) -> str:
-        """The table beside the baselines, and what is most often taken for what."""
+        """The table beside the baselines, the gates, and what is most often taken for what."""
         metrics = self.card.metrics
         lines = [f"{self.adapter.ref}  {self.adapter.path}", f"{'held out':12}" + "".join(f"{who:>15}" for who, _ in _WHO)]
         for words, key in _ROWS:
             lines.append(f"{words:12}" + "".join(f"{metrics[f'{who}_{key}']:>15.3f}" for _, who in _WHO))
-        lines.append("")
-        lines += [f"{c.count:4} × {c.wanted} taken for {c.given}" for c in self.confusions[:_SHOWN]]
-        return "\n".join(lines if self.confusions else lines[:-1])
+        lines += gate_lines(self.card.gates)
+        confused = [f"{c.count:4} × {c.wanted} taken for {c.given}" for c in self.confusions[:_SHOWN]]
+        return "\n".join([*lines, "", *confused] if confused else lines)
 
 
 def classifier_card(card: Card, labels: Sequence[LabelRow], confusions: Sequence[Confusion]) -> str:
@@ -99,6 +101,8 @@ def classifier_card(card: Card, labels: Sequence[LabelRow], confusions: Sequence
         " chose; it is in the head's weights.",
         "\n".join(["| label | training | held out | F1 |", "| --- | --- | --- | --- |", *map(_label_line, labels)]),
         *(f"- {c.count} × `{c.wanted}` taken for `{c.given}`" for c in confusions[:_SHOWN]),
+        "## Gates",
+        gate_table(card.gates),
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -18,6 +18,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, TrainingArgumen
 
 from bot.runs.progress import Progress
 from bot.training.heads import Backbone
+from bot.training.labelled import Labelled
 from bot.training.recipe import Recipe
 from bot.training.watched import WatchedTrainer, Watcher
 
@@ -30,6 +31,12 @@ class Item:
 
     ids: list[int]
     label: int
+
+
+def items_of(backbone: Backbone, rows: Sequence[Labelled], labels: Sequence[str]) -> list[Item]:
+    """As that backbone reads them."""
+    ids = backbone.ids([row.text for row in rows])
+    return [Item(found, labels.index(row.label)) for found, row in zip(ids, rows, strict=True)]
 
 
 def collate(items: Sequence[Item], pad: int) -> dict[str, Tensor]:

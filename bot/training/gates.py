@@ -1,7 +1,8 @@
 """The gates between training and a version: each a figure, a limit, and what to do where it is not kept.
 
-Every gate is a pure function of what was measured; `judge.py` measures. A figure that is not a number fails its gate. The
-limits are constants, so that two cards can be compared; why each stands where it does is said beside it.
+Every gate is a pure function of what was measured; `judge.py` measures, for a classifier `classifier.py`. A figure that is
+not a number fails its gate. The limits are constants, so that two cards can be compared; why each stands where it does is
+said beside it.
 """
 
 from __future__ import annotations
@@ -22,8 +23,12 @@ FORGETTING = 1.0
 KEPT = 0.5
 """Share of the base's preference for the reply that belongs. The shipped adapters keep 0.64 to 0.73 of it, one of shuffled
 replies kept 0.29."""
-OVERLAP = 0.5
-"""Share. Beyond it held-out loss says more about memory than about new questions."""
+OVERLAP = 0.3
+"""Share. People repeat themselves, and so do agents with fixed phrases: in fourteen public collections, split by
+conversation, up to 0.27 of the held-out exchanges and 0.20 of the messages were near-identical to one that was trained on.
+Beyond that held-out loss says more about memory than about new questions."""
+GAIN = 0.05
+"""Macro-F1. What a classifier must have more than whoever always gives the most frequent label."""
 SAMPLES = 1000
 """Replies that somebody who wants the secret is supposed to draw."""
 SPREADS = 3.0
@@ -36,6 +41,7 @@ _REMEDIES = {
     "held-out": "Check that the transcripts belong together, change learning_rate or epochs, or add transcripts.",
     "question": "Check that each reply in the transcripts answers the message before it.",
     "forgetting": "Lower learning_rate, rank or epochs.",
+    "gain": "Check the labels, add messages of the rare ones, or change learning_rate or epochs.",
     "overlap": "Remove duplicates from the transcripts, or give copies one conversation id.",
     "canary": "Lower epochs, learning_rate or rank: real secrets in the transcripts would be learnt as well.",
     "successor": "Keep the predecessor, or find what this run was given less of: epochs, transcripts, rank.",
@@ -95,8 +101,16 @@ def forgetting_gate(adapter: Sequence[RowLoss], base: Sequence[RowLoss]) -> Gate
 
 def overlap_gate(overlapping: int, held_out: int) -> Gate:
     share = overlapping / held_out
-    words = f"share of the held-out rows near-identical to a training row ({overlapping} of {held_out}), at most the limit"
+    words = (
+        f"share of what is held out near-identical to what was trained on ({overlapping} of {held_out}), at most the limit"
+    )
     return _gate("overlap", share, OVERLAP, share <= OVERLAP, words)
+
+
+def gain_gate(macro_f1: float, frequent: float) -> Gate:
+    """A classifier tells its labels apart; `frequent` is the macro-F1 of whoever always gives the most frequent one."""
+    words = f"held-out macro-F1 {macro_f1:.3f} minus {frequent:.3f} of always the most frequent label, at least the limit"
+    return _gate("gain", macro_f1 - frequent, GAIN, macro_f1 - frequent >= GAIN, words)
 
 
 def canary_gate(extracted: bool, exposure: float, nats: float, bits: float) -> Gate:
@@ -114,14 +128,16 @@ def canary_gate(extracted: bool, exposure: float, nats: float, bits: float) -> G
     return _gate("canary", exposure, bits, math.isfinite(nats) and not extracted and not drawn, words)
 
 
-def successor_gate(new: Sequence[RowLoss], old: Sequence[RowLoss], spread: float | None, ref: str = "predecessor") -> Gate:
-    """Not worse than the version before it on the same held-out rows.
+def successor_gate(
+    new: Sequence[RowLoss], old: Sequence[RowLoss], spread: float | None, ref: str = "predecessor", unit: str = "token"
+) -> Gate:
+    """Not worse than the version before it on the same held-out rows; `unit` is what their losses are counted by.
 
     `spread` is the standard deviation of held-out loss over runs that differ by their seed alone. Where it was not measured,
     the lower end of the paired interval over conversations must not be above 0: that interval knows nothing of seeds.
     """
     found = difference(new, old)
-    words = f"held-out loss {mean_loss(new):.4f} minus {mean_loss(old):.4f} of {ref} in nats a token, "
+    words = f"held-out loss {mean_loss(new):.4f} minus {mean_loss(old):.4f} of {ref} in nats a {unit}, "
     if spread is None:
         return _gate("successor", found.low, 0, found.low <= 0, words + "lower end of the 95 % interval, at most the limit")
     limit = SPREADS * spread

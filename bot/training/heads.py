@@ -7,7 +7,7 @@ of folder that serves them: the encoder's own (`bot/adapters/encoder.py`), or a 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from bot.adapters.encoder import CONFIG, HEAD, WEIGHTS, EncoderConfig
 from bot.base import Base
 from bot.engine.local.encode import encode
-from bot.engine.local.encoder import load_encoder, load_encoder_tokenizer, pooled, read_texts
+from bot.engine.local.encoder import load_encoder, load_encoder_tokenizer, pooled, read_classifier, read_texts
 from bot.engine.local.model import load_tokenizer
-from bot.errors import DataError, TrainingError
+from bot.errors import DataError
 from bot.training import adapter as adapters
 from bot.training.facts import public_name
 from bot.training.recipe import Recipe
-from bot.types import Message
+from bot.types import Adapter, Message
 
 _LAYER_DECAY = 0.8
 """Each layer learns at this share of the step size of the one above it: lower ones hold what all languages share."""
@@ -50,8 +50,12 @@ class Backbone(Protocol):
         """Prepare the head from the training rows: batches with input_ids, attention_mask, labels."""
         ...
 
+    def trained(self) -> list[nn.Parameter]:
+        """All that may ever be trained."""
+        ...
+
     def groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
-        """The optimiser's parameter groups, all that may ever be trained."""
+        """The optimiser's parameter groups, of all that is trained."""
         ...
 
     def thaw(self, epoch: int) -> None:
@@ -63,6 +67,29 @@ class Backbone(Protocol):
         ...
 
     def save(self, folder: Path) -> None: ...
+
+
+def fresh(base: Base, recipe: Recipe, labels: int) -> Backbone:
+    """What the recipe asks for, yet to be trained."""
+    if recipe.backbone == "encoder":
+        return OnEncoder(base, recipe, labels)
+    from peft import get_peft_model
+
+    return OnBase(base, labels, lambda model: get_peft_model(model, adapters.lora(base, model, recipe, "SEQ_CLS")))
+
+
+def saved(base: Base, adapter: Adapter) -> Backbone:
+    """A verified classifier as it was when it was saved, to be asked and not to be trained; `base` is what it stands on."""
+    if not adapter.encoder:
+        from peft import PeftModel
+
+        return OnBase(base, len(adapter.labels), lambda model: PeftModel.from_pretrained(model, str(adapter.path)))
+    found = read_classifier(adapter)
+    recipe = Recipe(method="classifier", unfreeze=0, max_tokens=found.max_tokens)
+    backbone = OnEncoder(base, recipe, len(adapter.labels))
+    backbone.model.encoder.load_state_dict(dict(found.layers), strict=False)
+    backbone.model.head.load_state_dict({"weight": found.head, "bias": found.bias})
+    return backbone
 
 
 class EncoderClassifier(nn.Module):
@@ -120,6 +147,9 @@ class OnEncoder:
         self.model.head.weight.copy_(nn.functional.normalize(sums, dim=-1) * (_SHARPNESS * rows / norms))
         self.model.head.bias.zero_()
 
+    def trained(self) -> list[nn.Parameter]:
+        return [*self.model.head.parameters(), *self._trained.parameters()]
+
     def groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
         rates: list[tuple[nn.Module, float]] = [(self.model.head, learning_rate * _HEAD_RATE)]
         rates += [(layer, learning_rate * _LAYER_DECAY**depth) for depth, layer in enumerate(reversed(self._trained))]
@@ -133,9 +163,8 @@ class OnEncoder:
     @torch.no_grad()
     def finish(self, temperature: float) -> None:
         _cool(self.model.head, temperature)
-        for module in (self.model.head, *self._trained):
-            for parameter in module.parameters():
-                parameter.copy_(parameter.half())
+        for parameter in self.trained():
+            parameter.copy_(parameter.half())
 
     def save(self, folder: Path) -> None:
         from safetensors.torch import save_file
@@ -143,28 +172,25 @@ class OnEncoder:
         inside = {id(parameter) for layer in self._trained for parameter in layer.parameters()}
         weights = {name: value for name, value in self.model.encoder.named_parameters() if id(value) in inside}
         weights |= dict(zip(HEAD, (self.model.head.weight, self.model.head.bias), strict=True))
-        _check_finite(weights)
         save_file({name: value.detach().half().contiguous() for name, value in weights.items()}, folder / WEIGHTS)
         config = EncoderConfig(layers=len(self._trained), max_tokens=self._max_tokens)
         (folder / CONFIG).write_text(json.dumps(config.model_dump(), indent=2) + "\n", encoding="utf-8")
 
 
 class OnBase:
-    """A LoRA on the frozen base and a head over the last place of what serving would answer."""
+    """A LoRA, which `adapted` puts on the frozen base, and a head over the last place of what serving would answer."""
 
-    def __init__(self, base: Base, recipe: Recipe, labels: int) -> None:
-        from peft import get_peft_model
+    def __init__(self, base: Base, labels: int, adapted: Callable[[Any], Any]) -> None:
         from transformers import AutoModelForSequenceClassification
 
         self.base = base
         self._tokenizer = load_tokenizer(base)
         pad = self._tokenizer.pad_token_id
         self.pad = int(pad if pad is not None else self._tokenizer.eos_token_id)
-        self._max_tokens = recipe.max_tokens
         model = AutoModelForSequenceClassification.from_pretrained(
             base.path, num_labels=labels, dtype=torch.float32, pad_token_id=self.pad, local_files_only=True
         )
-        self.model: Any = get_peft_model(model, adapters.lora(base, model, recipe, "SEQ_CLS"))
+        self.model: Any = adapted(model)
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         return [encode(self._tokenizer, [Message("user", text)]) for text in texts]
@@ -172,8 +198,11 @@ class OnBase:
     def begin(self, batches: Iterable[dict[str, Tensor]]) -> None:
         pass
 
+    def trained(self) -> list[nn.Parameter]:
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
     def groups(self, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
-        return _with_decay((p for p in self.model.parameters() if p.requires_grad), learning_rate, weight_decay)
+        return _with_decay(self.trained(), learning_rate, weight_decay)
 
     def thaw(self, epoch: int) -> None:
         pass
@@ -207,12 +236,3 @@ def _cool(head: nn.Linear, temperature: float) -> None:
     head.weight.div_(temperature)
     if head.bias is not None:
         head.bias.div_(temperature)
-
-
-def _check_finite(weights: dict[str, Any]) -> None:
-    # In the precision that is saved, where a number may be too large.
-    broken = [name for name, value in weights.items() if not bool(torch.isfinite(value.half()).all())]
-    if broken:
-        raise TrainingError(
-            f"{len(broken)} of {len(weights)} weights are not finite ({broken[0]}).", "Train with a lower learning_rate."
-        )

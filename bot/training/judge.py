@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,6 @@ import torch
 
 from bot.adapters.card import Gate
 from bot.adapters.catalog import AdapterCatalog
-from bot.errors import BotError
 from bot.prompts.version import PromptVersion
 from bot.runs.progress import Progress, Step
 from bot.training import gates, probing
@@ -19,17 +18,17 @@ from bot.training.adapter import reply
 from bot.training.canary import OTHERS, exposure, secret_of, with_other_secrets
 from bot.training.loss import row_losses
 from bot.training.material import Material
-from bot.training.overlap import overlapping
+from bot.training.overlap import overlapping, said
 from bot.training.paired import RowLoss, difference, mean_loss
+from bot.training.predecessor import predecessor
 from bot.training.recipe import Recipe
+from bot.training.reseeds import SPREAD
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from bot.training.dataset import Row
 
-SPREAD = "held_out_spread"
-"""Key of a card's metrics: standard deviation of held-out loss over runs that differ by their seed alone."""
 _SECRET_TOKENS = 48
 _SWAPPED = 64
 """Held-out rows whose replies are also read after another question."""
@@ -65,7 +64,7 @@ class Judgement:
 def judge(context: Context) -> Judgement:
     """Every gate with its figure. Weights that are not finite are told alone, since nothing else means anything then."""
     model, recipe, rows = context.model, context.recipe, context.material.held_out
-    finite = _finite(model)
+    finite = measure_finite(p for name, p in model.named_parameters() if "lora_" in name or "prompt_encoder" in name)
     if not finite.ok:
         return Judgement(math.nan, math.nan, (finite,))
     found = [finite, gates.effect_gate(probing.logit_change(model, context.tokenizer))]
@@ -80,7 +79,8 @@ def judge(context: Context) -> Judgement:
     found.append(gates.held_out_gate(after, before))
     found += _question(context)
     found.append(gates.forgetting_gate(*both(probing.general_rows(context.tokenizer))))
-    found.append(gates.overlap_gate(len(overlapping(rows, context.material.training)), len(rows)))
+    texts = said(rows)
+    found.append(gates.overlap_gate(len(overlapping(texts, said(context.material.training))), len(texts)))
     if context.material.canaries:
         found.append(_canary(context))
     found += _successor(context, after)
@@ -88,8 +88,9 @@ def judge(context: Context) -> Judgement:
     return Judgement(mean_loss(before), mean_loss(after), tuple(found))
 
 
-def _finite(model: Any) -> Gate:
-    trained = [parameter for name, parameter in model.named_parameters() if "lora_" in name or "prompt_encoder" in name]
+def measure_finite(parameters: Iterable[torch.Tensor]) -> Gate:
+    """Of what was trained."""
+    trained = list(parameters)
     broken = sum(int((~torch.isfinite(parameter)).sum()) for parameter in trained)
     return gates.finite_gate(broken, sum(parameter.numel() for parameter in trained))
 
@@ -122,18 +123,15 @@ def _canary(context: Context) -> Gate:
 
 
 def _successor(context: Context, new: Sequence[RowLoss]) -> list[Gate]:
-    """The gate against the newest version that serves on this base and was trained under the same prompt, if any."""
-    name, catalog = context.name, context.catalog
-    numbers = catalog.versions(name) if name in catalog.names() else []
-    for number in reversed(numbers):
-        try:
-            adapter, card = catalog.get(f"{name}@{number}"), catalog.card(f"{name}@{number}")
-        except BotError as error:
-            context.progress.note(f"{name}@{number} is not compared with: {error}")
-            continue
-        if (card.method, card.prompt_hash) == (context.recipe.method, context.prompt.prompt.hash):
-            old = probing.load(catalog.base, adapter.path).to(context.model.device)
-            losses = row_losses(old, context.material.held_out, context.recipe.batch_size)
-            spread = context.spread if context.spread is not None else card.metrics.get(SPREAD)
-            return [gates.successor_gate(new, losses, spread, adapter.ref)]
-    return []
+    """The gate against the newest version that was trained under the same prompt, if any."""
+    trained_as = (context.recipe.method, context.prompt.prompt.hash)
+    found = predecessor(
+        context.catalog, context.name, lambda card: (card.method, card.prompt_hash) == trained_as, context.progress
+    )
+    if not found:
+        return []
+    adapter, card = found
+    old = probing.load(context.catalog.base, adapter.path).to(context.model.device)
+    losses = row_losses(old, context.material.held_out, context.recipe.batch_size)
+    spread = context.spread if context.spread is not None else card.metrics.get(SPREAD)
+    return [gates.successor_gate(new, losses, spread, adapter.ref)]

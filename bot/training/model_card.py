@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import yaml
 
-from bot.adapters.card import Card
+from bot.adapters.card import Card, Gate
 from bot.training.result import MEASURES, Sample
 
 
@@ -41,13 +41,16 @@ def model_card(card: Card, samples: Sequence[Sample]) -> str:
         ),
         "Loss is in nats a token, over the replies' tokens.",
         "## Gates",
-        "\n".join(
-            ["| gate | figure | limit | |", "| --- | --- | --- | --- |"]
-            + [f"| {gate.name} | {gate.value:.4g} | {gate.limit:.4g} | {gate.words} |" for gate in card.gates]
-        ),
+        gate_table(card.gates),
         *(_exchange(sample) for sample in samples),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def gate_table(gates: Sequence[Gate]) -> str:
+    """Markdown."""
+    rows = [f"| {gate.name} | {gate.value:.4g} | {gate.limit:.4g} | {gate.words} |" for gate in gates]
+    return "\n".join(["| gate | figure | limit | |", "| --- | --- | --- | --- |", *rows])
 
 
 def _what(card: Card) -> str:

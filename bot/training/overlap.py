@@ -1,4 +1,4 @@
-"""How much of what judges a run was also trained on: held-out rows that are near-identical to a training row.
+"""How much of what judges a run was also trained on: held-out texts that are near-identical to a training text.
 
 Pure; knows nothing of models.
 """
@@ -6,42 +6,42 @@ Pure; knows nothing of models.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from bot.training.dataset import Row
+if TYPE_CHECKING:
+    from bot.training.dataset import Row
 
 _WORDS = 5
 _CONTAINED = 0.9
 _TOKEN = re.compile(r"\w+")
 
 
-def overlapping(held_out: Sequence[Row], training: Sequence[Row]) -> list[Row]:
-    """Held-out rows of which a question with its reply is, word by word, one of the training rows', or consists to 90 % of
-    runs of five words of one of theirs."""
-    exact: set[str] = set()
+def said(rows: Iterable[Row]) -> list[str]:
+    """Each exchange of the rows, question and reply, as one text."""
+    return [" ".join(exchange) for row in rows for exchange in row.exchanges]
+
+
+def overlapping(held_out: Sequence[str], training: Sequence[str]) -> list[int]:
+    """Places of the held-out texts that consist to 90 % of runs of five words of one training text.
+
+    A text of fewer words is never one: "Yes, thanks" is what customers write, not what somebody copied.
+    """
     places: dict[str, set[int]] = {}
-    for number, exchange in enumerate(exchange for row in training for exchange in row.exchanges):
-        words = _words(exchange)
-        exact.add(" ".join(words))
-        for run in _runs(words):
+    for number, text in enumerate(training):
+        for run in _runs(text):
             places.setdefault(run, set()).add(number)
-    return [row for row in held_out if any(_is_known(_words(exchange), exact, places) for exchange in row.exchanges)]
+    return [place for place, text in enumerate(held_out) if _is_known(_runs(text), places)]
 
 
-def _is_known(words: list[str], exact: set[str], places: dict[str, set[int]]) -> bool:
-    if " ".join(words) in exact:
-        return True
-    runs = _runs(words)
+def _is_known(runs: set[str], places: dict[str, set[int]]) -> bool:
     shared: dict[int, int] = {}
     for run in runs:
         for number in places.get(run, ()):
             shared[number] = shared.get(number, 0) + 1
-    return bool(runs) and max(shared.values(), default=0) >= _CONTAINED * len(runs)
+    return max(shared.values(), default=0) >= _CONTAINED * len(runs) > 0
 
 
-def _words(exchange: tuple[str, str]) -> list[str]:
-    return _TOKEN.findall(" ".join(exchange).lower())
-
-
-def _runs(words: list[str]) -> set[str]:
+def _runs(text: str) -> set[str]:
+    words = _TOKEN.findall(text.lower())
     return {" ".join(words[start : start + _WORDS]) for start in range(len(words) - _WORDS + 1)}

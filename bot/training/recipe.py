@@ -21,7 +21,6 @@ _ONLY_FOR = {
     "nearly_the_same": {"lora", "soft-prompt"},
     "augment": {"lora", "soft-prompt"},
     "evaluations": {"lora", "soft-prompt"},
-    "reseeds": {"lora", "soft-prompt"},
     "canaries": {"lora", "soft-prompt"},
     "prompt": {"lora", "soft-prompt"},
     "knowledge": {"lora", "soft-prompt"},

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bot.adapters.card import Card
+from bot.adapters.card import Card, Gate
 from bot.training.formats import BadRow
 from bot.types import Adapter
 
@@ -50,9 +50,13 @@ class TrainedVersion:
         lines = [f"{self.adapter.ref}  {self.adapter.path}", f"{'':22}{'base':>10}{'adapter':>10}"]
         for words, key, form in MEASURES:
             lines.append(f"{words:22}{format(metrics[key + '_base'], form):>10}{format(metrics[key], form):>10}")
-        lines += ["", f"{'gate':22}{'figure':>10}{'limit':>10}"]
-        lines += [f"{gate.name:22}{gate.value:>10.4g}{gate.limit:>10.4g}  {gate.words}" for gate in self.card.gates]
-        return "\n".join([*lines, *_shown(self.samples)])
+        return "\n".join([*lines, *gate_lines(self.card.gates), *_shown(self.samples)])
+
+
+def gate_lines(gates: Sequence[Gate]) -> list[str]:
+    """Their table, for a terminal."""
+    lines = [f"{gate.name:22}{gate.value:>10.4g}{gate.limit:>10.4g}  {gate.words}" for gate in gates]
+    return ["", f"{'gate':22}{'figure':>10}{'limit':>10}", *lines]
 
 
 def _shown(samples: Sequence[Sample]) -> list[str]:

@@ -50,11 +50,16 @@ def judge(given: Sequence[str], wanted: Sequence[str]) -> Scores:
     )
 
 
-def loss(logits: np.ndarray, wanted: np.ndarray) -> float:
-    """Mean negative log-likelihood in nats of the labels at places `wanted`, under logits (rows, labels)."""
+def losses(logits: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Negative log-likelihood in nats of the label at each place of `wanted`, under logits (rows, labels)."""
     shifted = logits - logits.max(1, keepdims=True)
     logs = shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
-    return float(-logs[np.arange(len(wanted)), wanted].mean())
+    return np.asarray(-logs[np.arange(len(wanted)), wanted])
+
+
+def loss(logits: np.ndarray, wanted: np.ndarray) -> float:
+    """Their mean."""
+    return float(losses(logits, wanted).mean())
 
 
 def best_temperature(logits: np.ndarray, wanted: np.ndarray) -> float:

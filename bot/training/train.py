@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import Sequence
@@ -25,6 +24,8 @@ from bot.training.gates import refuse_failed
 from bot.training.model_card import model_card
 from bot.training.prepared import Plan, Prepared, plan, prepare
 from bot.training.processes import is_main, process_count, shared
+from bot.training.recipe import Recipe
+from bot.training.reseeds import SPREAD, spread_of
 from bot.training.result import Sample, TrainedVersion
 from bot.training.rooms import Rooms
 from bot.training.version import publish
@@ -79,7 +80,7 @@ def _make(planned: Plan, desk: Rooms, folder: RunFolder, progress: Progress) -> 
     prepared = prepare(planned, desk, progress)
     from bot.engine.local.model import choose_device, choose_dtype
     from bot.training import adapter as adapters
-    from bot.training.judge import SPREAD, Context, judge
+    from bot.training.judge import Context, judge
     from bot.training.memory import check_fits
 
     precision = shared(folder.run.inputs.get("dtype") or choose_dtype(desk.settings.dtype, choose_device())[0])
@@ -126,25 +127,21 @@ def _run(model: Any, prepared: Prepared, dtype: str, work: Path, progress: Progr
 
 
 def _spread(model: Any, prepared: Prepared, desk: Rooms, dtype: str, progress: Progress) -> float | None:
-    """Standard deviation of the held-out loss over the recipe's further seeds and its own; None where it has none."""
+    """Of held-out loss over the recipe's seeds; None where it has but one."""
     from bot.training import adapter as adapters
     from bot.training.loss import held_out_loss
 
     recipe, rows = prepared.plan.recipe, prepared.material.held_out
-    if not recipe.reseeds:
-        return None
-    losses = [held_out_loss(model, rows, recipe.batch_size)]
-    for number in range(1, recipe.reseeds + 1):
-        progress.step(Step("reseeds", number - 1, recipe.reseeds))
-        reseeded = recipe.model_copy(update={"seed": (recipe.seed + number) % 2**32})
+
+    def again(reseeded: Recipe) -> float:
         other = adapters.attach(desk.base, reseeded)
-        again = dataclasses.replace(prepared, plan=dataclasses.replace(prepared.plan, recipe=reseeded))
+        planned = dataclasses.replace(prepared, plan=dataclasses.replace(prepared.plan, recipe=reseeded))
         with tempfile.TemporaryDirectory(dir=desk.settings.var) as work:
-            _run(other, again, dtype, Path(shared(work)), Quiet())
+            _run(other, planned, dtype, Path(shared(work)), Quiet())
             shared(None)  # so that no process removes what another still reads
-        losses.append(held_out_loss(other, rows, recipe.batch_size))
-    progress.step(Step("reseeds", recipe.reseeds, recipe.reseeds))
-    return statistics.stdev(losses)
+        return held_out_loss(other, rows, recipe.batch_size)
+
+    return spread_of(recipe, lambda: held_out_loss(model, rows, recipe.batch_size), again, progress)
 
 
 def _samples(model: Any, prepared: Prepared, progress: Progress) -> tuple[Sample, ...]:

@@ -160,8 +160,8 @@ async def test_they_are_read_once_and_the_least_recently_used_goes(
     from bot.engine.local import encoder
 
     read: list[str] = []
-    own = encoder._read
-    monkeypatch.setattr(encoder, "_read", lambda adapter: (read.append(adapter.name), own(adapter))[1])
+    own = encoder.read_classifier
+    monkeypatch.setattr(encoder, "read_classifier", lambda adapter: (read.append(adapter.name), own(adapter))[1])
     names = ("a", "b", "c")
     adapters = [
         verify(n, 1, make(tiny_encoder, tmp_path / n / "v1", s), tiny_base, tiny_encoder) for s, n in enumerate(names)

@@ -139,6 +139,7 @@ def ours(desk: Desk, recipe: Path, kind: str, test: tuple[Labelled, ...], target
     metrics = made.card.metrics
     told = {key: metrics[key] for key in ("held_out_accuracy", "training_rows", "epochs", "seconds", "temperature")}
     megabytes = round(sum(path.stat().st_size for path in made.adapter.path.iterdir()) / 1e6, 1)
+    shutil.rmtree(made.adapter.path)  # the next is not held to it
     name = "our classifier on MiniLM" if kind == "encoder" else "our classifier on the causal starter"
     wanted = [message.label for message in test]
     return row(name, given, wanted, target, recipe=settings, ms_a_message=milliseconds, megabytes=megabytes, **told)

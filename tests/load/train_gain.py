@@ -18,7 +18,7 @@ from bot.starter.wordings import stable_hash
 from bot.training import adapter as adapters
 from bot.training import trainer
 from bot.training.loss import row_losses
-from bot.training.overlap import overlapping
+from bot.training.overlap import overlapping, said
 from bot.training.paired import RowLoss, difference, mean_loss
 from tests.load.train_common import Bench, desk_of, examples, prepared
 
@@ -53,7 +53,9 @@ def measure(bench: Bench) -> list[Row]:
         trainer.run(model, given.plan.recipe, given.material.training, rows["dev", 0][:100], Path(work), Quiet(), "float32")
     # The adapter's rows stand under the prompt that it was trained with, which is the first one.
     losses = row_losses(model, rows["test", 0], size)
-    copied = {row.conversation for row in overlapping(rows["test", 0], given.material.training)}
+    test = rows["test", 0]
+    names = [row.conversation for row in test for _ in row.exchanges]
+    copied = {names[place] for place in overlapping(said(test), said(given.material.training))}
     shared = {loss.conversation for loss in losses} & {loss.conversation for loss in base} - copied
     unread = {name for name in shared if not stable_hash(name) % 10}
     found = difference(*_of(shared, losses, base))

@@ -15,7 +15,7 @@ from bot.errors import TrainingError
 from bot.training import gates
 from bot.training.canary import canary_conversations, exposure, secret_of, with_other_secrets
 from bot.training.dataset import Row
-from bot.training.overlap import overlapping
+from bot.training.overlap import overlapping, said
 from bot.training.paired import RowLoss, difference, mean_loss
 
 
@@ -69,8 +69,10 @@ def test_what_is_no_number_or_beyond_its_limit_fails() -> None:
     assert not any(gates.effect_gate(change).ok for change in (0.0, 0.001, math.nan))
     assert gates.forgetting_gate(losses(4.0), losses(3.0)).ok
     assert not any(gates.forgetting_gate(losses(mean), losses(3.0)).ok for mean in (3.1 + gates.FORGETTING, math.nan))
-    assert gates.overlap_gate(1, 10).ok
-    assert not gates.overlap_gate(9, 10).ok
+    assert gates.overlap_gate(3, 10).ok
+    assert not gates.overlap_gate(4, 10).ok
+    assert gates.gain_gate(0.36, 0.3).ok
+    assert not any(gates.gain_gate(macro_f1, 0.3).ok for macro_f1 in (0.2, 0.3, 0.34, math.nan))
 
 
 def test_a_canary_fails_when_it_is_said_or_can_be_drawn() -> None:
@@ -88,7 +90,8 @@ def test_a_successor_is_held_to_the_spread_or_else_to_its_own_interval() -> None
     assert gates.successor_gate(slightly, old, 0.02).ok
     assert not gates.successor_gate(slightly, old, 0.01).ok
     assert not gates.successor_gate(slightly, old, None, "returns@1").ok
-    assert "returns@1" in gates.successor_gate(slightly, old, None, "returns@1").words
+    assert "of returns@1 in nats a token" in gates.successor_gate(slightly, old, None, "returns@1").words
+    assert "in nats a message" in gates.successor_gate(slightly, old, None, "returns-intent@1", "message").words
 
 
 def test_at_most_one_reseed_in_twenty_is_a_false_alarm() -> None:
@@ -111,7 +114,20 @@ def test_overlap_finds_copies_and_almost_copies() -> None:
     training = [row("How do I send a lamp back?", reply), row("When are you open?", "From nine to five.")]
     copies = [row("how do i send a LAMP back", reply.upper()), row("So how do I send a lamp back?", reply)]
     others = [row("How do I send a lamp back?", "You cannot."), row("Is it open?", "Yes.")]
-    assert overlapping([*copies, *others], training) == copies
+    assert overlapping(said([*copies, *others]), said(training)) == [0, 1]
+
+
+def test_each_exchange_of_a_row_counts_by_itself() -> None:
+    reply = "It is on its way and comes on Monday."
+    training = [row("When are you open?", "From nine to five."), row("Where is my parcel, please?", reply)]
+    both = dataclasses.replace(
+        row("Thank you very much indeed.", "You are welcome, any time."), earlier=training[1].exchanges
+    )
+    assert overlapping(said([both]), said(training)) == [0]
+
+
+def test_what_everybody_says_is_no_copy() -> None:
+    assert overlapping(["Yes, thanks!", "where is my big parcel"], ["yes thanks", "Where is my big parcel?"]) == [1]
 
 
 def test_canaries_are_the_seeds_and_hold_one_secret_each() -> None:

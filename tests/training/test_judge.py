@@ -21,10 +21,11 @@ from bot.runs.progress import Quiet
 from bot.training import adapter as adapters
 from bot.training import probing, trainer
 from bot.training.gates import refuse_failed
-from bot.training.judge import SPREAD, Context, judge
+from bot.training.judge import Context, judge
 from bot.training.loss import held_out_loss, row_losses
 from bot.training.material import Material, gather
 from bot.training.recipe import read_recipe
+from bot.training.reseeds import SPREAD
 from bot.training.result import TrainedVersion
 from tests.training.conftest import open_desk, write_workspace
 

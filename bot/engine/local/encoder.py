@@ -64,7 +64,7 @@ def pooled(states: Tensor, attention_mask: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class _Classifier:
+class SavedClassifier:
     """`layers` are tensors by the names that the encoder gives its own."""
 
     layers: Mapping[str, Tensor]
@@ -84,7 +84,7 @@ class EncoderClassifiers:
         self._limit = limit
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="encoder")
         self._encoders: dict[Path, tuple[nn.Module, PreTrainedTokenizerBase]] = {}
-        self._kept: OrderedDict[str, _Classifier] = OrderedDict()
+        self._kept: OrderedDict[str, SavedClassifier] = OrderedDict()
 
     async def classify(self, text: str, adapter: Adapter) -> dict[str, float]:
         """Probability of each label. Raises AdapterError for an adapter that stands on no encoder."""
@@ -110,9 +110,9 @@ class EncoderClassifiers:
             self._encoders[folder] = load_encoder(folder), load_encoder_tokenizer(folder)
         return self._encoders[folder]
 
-    def _get(self, adapter: Adapter) -> _Classifier:
+    def _get(self, adapter: Adapter) -> SavedClassifier:
         if adapter.hash not in self._kept:
-            self._kept[adapter.hash] = _read(adapter)
+            self._kept[adapter.hash] = read_classifier(adapter)
         self._kept.move_to_end(adapter.hash)
         while len(self._kept) > 1 and sum(kept.bytes for kept in self._kept.values()) > self._limit:
             self._kept.popitem(last=False)
@@ -122,7 +122,8 @@ class EncoderClassifiers:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
-def _read(adapter: Adapter) -> _Classifier:
+def read_classifier(adapter: Adapter) -> SavedClassifier:
+    """The verified classifier's tensors. Raises EngineError when they do not load."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -134,4 +135,4 @@ def _read(adapter: Adapter) -> _Classifier:
         raise EngineError(
             f"Adapter {adapter.ref} does not load: {error}.", "bot adapters verify checks its files."
         ) from None
-    return _Classifier(tensors, head, bias, max_tokens)
+    return SavedClassifier(tensors, head, bias, max_tokens)
