@@ -135,10 +135,9 @@ def prompts_label(
     base: BaseName = None,
     engine: EngineName = None,
 ) -> None:
-    """Point a label at a version. For production its cases must pass on the agent that customers meet."""
+    """Point a label at a version. For production and what customers meet, its cases must pass on their agent."""
     from bot.errors import BotError
-    from bot.prompts.library import PRODUCTION
-    from bot.publishing.labelling import Wish, check_wish, put_label, told
+    from bot.publishing.labelling import Wish, asks_for_cases, check_wish, put_label, told
     from bot.publishing.trial import unanswered
 
     async def work(desk: Desk) -> str:
@@ -147,7 +146,7 @@ def prompts_label(
         customers = desk.settings.agent.prompt
         check_wish(desk.journal, version, wish, customers)
         outcomes: list[Outcome] = []
-        if label == PRODUCTION:
+        if asks_for_cases(version.name, label, customers):
             try:
                 outcomes = await _try(desk, version, adapters, knowledge)
             except BotError as error:
@@ -156,7 +155,7 @@ def prompts_label(
                 outcomes = unanswered(desk.prompts.cases(version.name), error)
                 say(f"Its cases were not run to the end: {error}")
         forced = put_label(desk.journal, version, wish, outcomes, customers)
-        return f"{version.name}: {told(version, wish, outcomes, forced)}"
+        return f"{version.name}: {told(version, wish, outcomes, forced, customers)}"
 
     put(_on_desk(workspace, base, engine, work))
 
@@ -173,8 +172,8 @@ def prompts_undo(
     desk = open_desk(workspace)
     desk.prompts.versions(name)
     latest = next((move.id for move in desk.journal.label_moves(name) if move.label == label), 0)
-    undone = undo(desk.journal, desk.prompts, name, label, _who(), latest)
-    put(f"{name}: {label} is back on version {undone.previous}, from version {undone.version}.")
+    before, now = undo(desk.journal, desk.prompts, name, label, _who(), latest)
+    put(f"{name}: {label} is back on version {now}, from version {before}.")
 
 
 @prompts_app.command("history")

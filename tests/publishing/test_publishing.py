@@ -12,7 +12,7 @@ from bot.engine.scripted import ScriptedEngine
 from bot.errors import Conflict, NotFound, PromptError
 from bot.prompts.schema import Variable
 from bot.prompts.version import PromptVersion
-from bot.publishing.labelling import Wish, put_label
+from bot.publishing.labelling import Wish, put_label, told, undo, way_back
 from bot.publishing.trial import Outcome, run_cases
 from bot.refs import BadName
 
@@ -86,6 +86,48 @@ def test_a_label_is_not_put_where_it_is_so_that_undo_finds_where_it_was(desk: De
     path.write_text(path.read_text().replace("Two", "Another two"))
     put_label(desk.journal, desk.prompts.get("support@2"), again, [])
     assert desk.prompts.get("support").prompt.role == "Another two"
+    way = way_back(desk.journal.label_moves("support"), "production")
+    assert way
+    assert undo(desk.journal, desk.prompts, "support", "production", "lead", way[0].id) == (2, 1), "2 as it was is gone"
+    assert desk.prompts.get("support").version == 1
+
+
+def test_what_was_on_one_version_alone_cannot_be_taken_back(desk: Desk) -> None:
+    moves = desk.journal.label_moves("support")
+    assert way_back(moves, "production") is None
+    assert way_back(moves, "staging") is None
+    with pytest.raises(PromptError, match="nowhere before"):
+        undo(desk.journal, desk.prompts, "support", "production", "lead", moves[0].id)
+
+
+async def test_the_label_that_customers_meet_asks_for_the_cases_too(desk: Desk, outcomes: list[Outcome]) -> None:
+    version, live = second(desk), Wish("live", "lead", "a try", None)
+    for label, customers in (("live", "support@live"), ("production", "support@live")):
+        wish = Wish(label, "lead", "a try", desk.journal.labels("support").get(label))
+        with pytest.raises(PromptError, match="second; third"):
+            put_label(desk.journal, version, wish, outcomes, customers)
+    assert not put_label(desk.journal, version, live, outcomes, "support@production")
+
+
+@pytest.mark.parametrize(
+    ("label", "expected", "customers", "says"),
+    [
+        ("production", 1, "support", ", before on version 1. support has no cases: nothing was tried."),
+        ("production", 1, "support@live", " nothing was tried. Customers meet support@live."),
+        ("production", None, "support@2", " nothing was tried. Customers meet support@2."),
+        ("production", None, "other", " nothing was tried. Customers meet other."),
+        ("live", None, "support@live", " now. support has no cases: nothing was tried. It is a new label."),
+        ("productoin", None, "support@production", " now. It is a new label. Customers meet support@production."),
+        ("productoin", 1, "", ", before on version 1. Customers meet no prompt."),
+        ("staging", None, "support@production", " now. Customers meet support@production."),
+    ],
+)
+def test_what_is_told_says_what_customers_meet(
+    desk: Desk, label: str, expected: int | None, customers: str, says: str
+) -> None:
+    said = told(desk.prompts.get("support@1"), Wish(label, "lead", "a try", expected), [], False, customers)
+    assert said.startswith(f"{label} is on version 1 now")
+    assert said.endswith(says)
 
 
 @pytest.mark.parametrize("label", ["7", "07", "Production", ""])

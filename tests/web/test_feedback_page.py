@@ -17,6 +17,7 @@ from bot.web.pages.customer import CustomerPage
 from bot.web.pages.feedback import FeedbackTab
 from tests.conftest import asked_by
 from tests.web.test_pages import last
+from tests.web.test_studio import page_of
 
 LEAD: Any = SimpleNamespace(state=SimpleNamespace(person=Person("lead", "lead", "mika")))
 EVIL = "<script>alert(1)</script>"
@@ -196,6 +197,23 @@ async def test_an_entry_is_dismissed_and_opened_again(tab: FeedbackTab, desk: De
     again = await tab.reopen(LEAD, "open", done[tab.opened])
     assert again[tab.form] == gr.update(visible=True)
     assert again[tab.entries]["value"] == turned_down.id
+
+
+async def test_what_was_typed_for_an_entry_is_there_when_it_is_opened_again(
+    tab: FeedbackTab, turned_down: TurnRecord
+) -> None:
+    typed = ("Where is it?", "On its way.", "Says where", "on the way", "way", "I do not know")
+    done = await tab.dismiss(LEAD, "all", (await opened(tab))[tab.opened], *typed)
+    again = await tab.reopen(LEAD, "all", done[tab.opened], *(done[field] for field in tab.typed))
+    assert tuple(again[field] for field in tab.typed) == typed
+    made = await tab.case(LEAD, "all", again[tab.opened], "support", *typed[:2], "", 0.5, "way", "")
+    assert "is a case of support now" in made[tab.notice]
+    assert made[tab.agent] != typed[1], "what became something is done with"
+
+
+def test_of_several_quick_choices_the_last_one_counts(tab: FeedbackTab) -> None:
+    modes = {fn.fn: fn.trigger_mode for fn in page_of(tab.entries).fns.values()}
+    assert modes[tab.pick] == modes[tab.pick_prompt] == "always_last"
 
 
 async def test_without_an_entry_or_a_prompt_it_is_told(tab: FeedbackTab, turned_down: TurnRecord) -> None:

@@ -53,9 +53,9 @@ def opened(version: int = 1, latest: int = 1) -> Opened:
     return Opened(name="support", version=version, latest=latest)
 
 
-def page_of(studio: Studio) -> Any:
-    """The page that the studio stands on, with all its listeners."""
-    page: Any = studio.editor.role
+def page_of(part: Any) -> Any:
+    """The page that a component, or the studio, stands on, with all its listeners."""
+    page = part.editor.role if isinstance(part, Studio) else part
     while page.parent:
         page = page.parent
     return page
@@ -144,6 +144,16 @@ async def test_the_preview_shows_messages_tokens_and_advice(studio: Studio, desk
     assert not shown[studio.preview.findings]
 
 
+async def test_without_a_sample_question_the_preview_shows_what_a_customer_gets_where_nothing_is_found(
+    studio: Studio, desk: Desk
+) -> None:
+    values = fields(desk, found="Read:\n{passages}", nothing="Nothing was found here.")
+    for collection, shows in (("articles", True), ("", False)):
+        desk.settings = desk.settings.model_copy(update={"agent": AgentSpec("", "support@production", collection)})
+        shown = (await studio.preview.look(ADA, opened(), " ", *values))[studio.preview.preview]
+        assert ("Nothing was found here." in shown) == shows
+
+
 def test_more_than_half_of_the_context_is_marked() -> None:
     message = (Message("user", "x"),)
     assert " over" not in preview_html(message, 50, 100)
@@ -229,6 +239,45 @@ async def test_cases_run_with_progress_on_what_stands_in_the_form_beside_product
     (desk.prompts.root / "support" / "cases.yaml").unlink()
     shown = await all_of(studio.cases.run(ADA, opened(), *values))
     assert "has no cases" in shown[studio.cases.notice]
+
+
+async def test_what_was_tried_is_marked_once_the_form_holds_something_else(studio: Studio, desk: Desk) -> None:
+    values, other = fields(desk, role="Answer and greet."), fields(desk, role="Answer and thank.")
+    asked = (await all_of(studio.sides.ask(ADA, opened(), ["hello?"], 1, *values)))[studio.sides.tried]
+    run = (await all_of(studio.cases.run(ADA, opened(), *values)))[studio.cases.tried]
+
+    async def marked(at: Opened, values: list[Any], asked: Any, run: Any) -> list[bool]:
+        shown = await studio.look(ADA, at, [], "", 1, DRAFT, asked, run, *values)
+        return ["edited the form since" in shown[part.since] for part in (studio.sides, studio.cases)]
+
+    assert await marked(opened(), values, asked, run) == [False, False]
+    assert await marked(opened(), other, asked, run) == [True, True]
+    assert await marked(opened(), other, None, run) == [False, True], "nothing was asked"
+    await save(studio, ADA, opened(), "Thanks.", other)
+    assert await marked(opened(2, 2), other, asked, run) == [False, False], "no result stays there"
+    for part in (studio.sides, studio.cases):
+        cleared = await part.clear(ADA)
+        assert (cleared[part.tried], cleared[part.since]) == (None, "")
+    looks = [fn for fn in page_of(studio).fns.values() if fn.fn == studio.look]
+    runs = {fn._id for fn in page_of(studio).fns.values() if fn.fn in (studio.sides.ask, studio.cases.run)}
+    assert runs <= {look.trigger_after for look in looks}, "a look that was under way is made up for"
+    for look in looks:
+        tried = [box for box in look.inputs if box in (studio.sides.tried, studio.cases.tried)]
+        assert tried == [studio.sides.tried, studio.cases.tried], "in the order of look's arguments"
+
+
+async def test_questions_that_were_typed_stay_while_the_prompt_does(studio: Studio, desk: Desk) -> None:
+    sides, edits = studio.sides, fields(desk, role="Answer and greet.")
+    kept = [
+        await save(studio, ADA, opened(), "Greets.", edits),
+        conflict := await save(studio, BEN, opened(), "Mine.", fields(desk, role="Answer as ben.")),
+        away := await studio.pick_version(ADA, 1, "", opened(2, 2), [], "", *edits),
+        await studio.bring_back(ADA, "", opened(1, 2), away[studio.editor.aside], "", *fields(desk)),
+    ]
+    assert "was saved since" in conflict[studio.editor.notice]
+    assert not any(sides.questions in shown for shown in kept)
+    begun = await studio.begin(ADA, "order-status", "apologise", "", opened(), [], "", *edits)
+    assert begun[sides.questions]["value"]
 
 
 async def test_what_the_cases_ask_is_shown_as_it_is_now(studio: Studio, desk: Desk) -> None:
@@ -332,7 +381,7 @@ async def test_where_there_is_no_prompt_one_is_begun(studio: Studio, desk: Desk)
 
 async def test_the_page_is_marked_while_anything_is_not_saved(studio: Studio, desk: Desk) -> None:
     async def marked(at: Opened, values: list[Any], aside: Any = ()) -> bool:
-        shown = await studio.look(ADA, at, list(aside), "", 1, DRAFT, *values)
+        shown = await studio.look(ADA, at, list(aside), "", 1, DRAFT, None, None, *values)
         return "data-unsaved" in shown[studio.editor.variables]
 
     edited = fields(desk, role="Answer.")

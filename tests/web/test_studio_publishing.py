@@ -15,6 +15,7 @@ from bot.prompts.schema import Variable
 from bot.prompts.version import PromptVersion
 from bot.publishing.labelling import Wish, put_label
 from bot.publishing.trial import Outcome
+from bot.types import AgentSpec
 from bot.web.pages.studio.form import Opened
 from bot.web.pages.studio.running import try_versions
 from bot.web.pages.studio.tab import Studio
@@ -38,7 +39,7 @@ async def then(studio: Studio, who: Any, label: str, shown: dict[Any, Any], at: 
 
 
 async def publish(studio: Studio, desk: Desk, who: Any, label: str, why: str, seen: Any) -> dict[Any, Any]:
-    shown = await all_of(studio.publishing.publish(who, opened(2, 2), label, why, seen, *fields(desk, 2)))
+    shown = await all_of(studio.publishing.publish(who, opened(2, 2), label, why, seen, None, *fields(desk, 2)))
     return await then(studio, who, label, shown)
 
 
@@ -75,6 +76,79 @@ async def test_a_version_that_no_customer_would_be_answered_under_is_refused_bef
     assert "missing: who" in shown[studio.publishing.notice]
     assert not desk.engine.calls  # type: ignore[attr-defined]
     assert desk.journal.labels("support") == {"production": 1}
+
+
+async def test_edits_are_told_to_be_no_part_of_it_before_anything_is_run(
+    studio: Studio, desk: Desk, second: dict[Any, Any]
+) -> None:
+    part, at, edits = studio.publishing, opened(2, 2), fields(desk, 2, role="Answer, greet and thank.")
+
+    async def press(warned: Any, values: list[Any]) -> dict[Any, Any]:
+        return await all_of(part.publish(ADA, at, "production", "It greets", second[part.seen], warned, *values))
+
+    first = await press(None, edits)
+    assert "Version 2, by ada, holds none of your edits." in first[part.notice]
+    assert first[part.send_button] == gr.update(visible=True)
+    assert part.why not in first, "the reason that was typed stays"
+    typed_on = await press(first[part.warned], fields(desk, 2, role="Answer in verse."))
+    assert "holds none of your edits" in typed_on[part.notice], "it was told of other edits"
+    assert not desk.engine.calls  # type: ignore[attr-defined]
+    assert desk.journal.labels("support") == {"production": 1}
+    replies(desk, PASSING, PASSING)
+    assert "production is on version 2 now" in (await press(first[part.warned], edits))[part.notice]
+
+
+async def test_after_a_conflict_theirs_is_not_published_under_my_texts_unsaid(
+    studio: Studio, desk: Desk, second: dict[Any, Any]
+) -> None:
+    part, mine = studio.publishing, fields(desk, role="Answer as ben.")
+    shown = await save(studio, BEN, opened(), "Mine.", mine)
+    mine = [shown.get(box, value) for box, value in zip(studio.editor.fields, mine, strict=True)]
+    given = (shown[studio.editor.opened], "staging", "Mine", shown[part.seen])
+    first = await all_of(part.publish(BEN, *given, None, *mine))
+    assert "Version 2, by ada, holds none of your edits." in first[part.notice]
+    assert desk.journal.labels("support") == {"production": 1}
+    again = await all_of(part.publish(BEN, *given, first[part.warned], *mine))
+    assert "staging is on version 2 now." in again[part.notice]
+
+
+async def test_the_label_that_customers_meet_asks_for_the_cases_too(
+    studio: Studio, desk: Desk, second: dict[Any, Any]
+) -> None:
+    part = studio.publishing
+    desk.settings = desk.settings.model_copy(update={"agent": AgentSpec("", "support@live")})
+    replies(desk, "Hello.", "Hello.")
+    refused = await publish(studio, desk, ADA, "live", "Urgent", second[part.seen])
+    assert "passes 1 of 2 cases" in refused[part.notice]
+    assert refused[part.force] == gr.update(visible=True)
+    assert desk.journal.labels("support") == {"production": 1}
+    forced = await part.publish_anyway(ADA, opened(2, 2), "live", "Urgent", second[part.seen], refused[part.tried])
+    assert "live is on version 2 now, forced. It is a new label." in forced[part.notice]
+
+
+async def test_undo_leads_past_a_version_that_was_put_anew(studio: Studio, desk: Desk, second: dict[Any, Any]) -> None:
+    for role in ("Answer and greet.", "Answer and greet warmly."):
+        file = desk.prompts.root / "support" / "v2.yaml"
+        file.write_text(file.read_text().replace("Answer and greet.", role))
+        expected = desk.journal.labels("support")["production"]
+        put_label(desk.journal, desk.prompts.get("support@2"), Wish("production", "ada", "It greets", expected), [])
+    shown = await then(studio, ADA, "production", second)
+    assert shown[studio.publishing.undo_button] == gr.update(value="Undo: back to version 1", visible=True)
+    back = await take_back(studio, ADA, "production", shown[studio.publishing.seen])
+    assert "production is back on version 1." in back[studio.publishing.notice]
+    assert desk.prompts.get("support").version == 1
+
+
+async def test_the_old_versions_to_ask_are_as_the_labels_are(studio: Studio, desk: Desk, second: dict[Any, Any]) -> None:
+    replies(desk, PASSING, PASSING)
+    shown = await publish(studio, desk, ADA, "production", "It greets", second[studio.publishing.seen])
+    choices = [("Version 2, production", 2), ("Version 1", 1)]
+    assert shown[studio.sides.against] == gr.update(choices=choices), "what is chosen stays"
+    again = await studio.load(ADA, opened(2, 2), "production", "", None)
+    assert again[studio.sides.against] == gr.update(choices=choices)
+    page = page_of(studio)
+    asked = [fn for fn in page.fns.values() if fn.fn == studio.publishing.refresh]
+    assert all(studio.sides.against in fn.outputs for fn in asked)
 
 
 async def test_an_error_under_one_version_ends_the_cases_of_the_other(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +239,7 @@ async def test_after_a_long_run_the_page_shows_what_is_open_by_then(
 ) -> None:
     part = studio.publishing
     replies(desk, PASSING, PASSING)
-    run = part.publish(ADA, opened(2, 2), "production", "It greets", second[part.seen], *fields(desk, 2))
+    run = part.publish(ADA, opened(2, 2), "production", "It greets", second[part.seen], None, *fields(desk, 2))
     shown = await anext(run)
     meanwhile = await save(studio, ADA, opened(2, 2), "Thanks.", fields(desk, 2, role="Answer, greet and thank."))
     ended = await all_of(run)

@@ -124,14 +124,17 @@ class FeedbackTab:
     def _listen(self) -> None:
         texts = [self.customer, self.agent]
         self.state.input(**self.looking)
-        self.entries.input(self.pick, [self.entries, self.opened, *self.typed], self.filled, **QUIET)
-        self.prompt.input(self.pick_prompt, [self.prompt, self.opened], [self.opened, self.target], **QUIET)
+        # Of several quick choices the last one counts.
+        last: dict[str, Any] = {"trigger_mode": "always_last", **QUIET}
+        self.entries.input(self.pick, [self.entries, self.opened, *self.typed], self.filled, **last)
+        self.prompt.input(self.pick_prompt, [self.prompt, self.opened], [self.opened, self.target], **last)
         given = [self.state, self.opened, self.prompt, *texts]
         asked = [self.name, self.similar, self.contains, self.lacks]
         self.example_button.click(self.example, [*given, self.note], self.filled, **QUIET)
         self.case_button.click(self.case, [*given, *asked], self.filled, **QUIET)
-        self.dismiss_button.click(self.dismiss, [self.state, self.opened], self.filled, **QUIET)
-        self.reopen_button.click(self.reopen, [self.state, self.opened], self.filled, **QUIET)
+        moved = [self.state, self.opened, *self.typed]
+        self.dismiss_button.click(self.dismiss, moved, self.filled, **QUIET)
+        self.reopen_button.click(self.reopen, moved, self.filled, **QUIET)
 
     @spoken
     async def load(self, request: gr.Request, state: str, opened: Opened) -> Update:
@@ -290,25 +293,27 @@ class FeedbackTab:
         }
 
     @spoken
-    async def dismiss(self, request: gr.Request, state: str, opened: Opened) -> Update:
+    async def dismiss(self, request: gr.Request, state: str, opened: Opened, *texts: str) -> Update:
         person = require(request, "lead")
-        return await self._in_words(asyncio.to_thread(self._move, person, state, opened, "dismissed"), opened)
+        return await self._in_words(asyncio.to_thread(self._move, person, state, opened, "dismissed", texts), opened)
 
     @spoken
-    async def reopen(self, request: gr.Request, state: str, opened: Opened) -> Update:
+    async def reopen(self, request: gr.Request, state: str, opened: Opened, *texts: str) -> Update:
         """What it became stays where it is."""
         person = require(request, "lead")
-        return await self._in_words(asyncio.to_thread(self._move, person, state, opened, "open"), opened)
+        return await self._in_words(asyncio.to_thread(self._move, person, state, opened, "open", texts), opened)
 
-    def _move(self, person: Person, state: str, opened: Opened, after: State) -> Update:
-        """From the state in which the lead saw it."""
+    def _move(self, person: Person, state: str, opened: Opened, after: State, texts: tuple[str, ...]) -> Update:
+        """From the state in which the lead saw it. What was typed stays, for it may be opened again."""
         became = self.desk.journal.feedback.entry(opened["turn"]).feedback.became
         self.desk.journal.feedback.move(opened["turn"], opened["state"], after, signature(person), became)
-        return self._handled(state, opened, f"The entry is {after} now.")
+        return self._handled(state, opened, f"The entry is {after} now.", texts)
 
-    def _handled(self, state: str, opened: Opened, told: str) -> Update:
-        """The list anew, and the entry as it is now."""
-        kept = {turn: texts for turn, texts in opened.get("typed", {}).items() if turn != opened["turn"]}
+    def _handled(self, state: str, opened: Opened, told: str, texts: tuple[str, ...] = ()) -> Update:
+        """The list anew, and the entry as it is now, with `texts` in its form where they are kept."""
+        kept = {turn: typed for turn, typed in opened.get("typed", {}).items() if turn != opened["turn"]}
+        if texts:
+            kept[opened["turn"]] = texts
         shown = self._open(opened["turn"], kept)
         return {**shown, **self._list(state, opened["turn"])[0], self.notice: notice(told, "good")}
 

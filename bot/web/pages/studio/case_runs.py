@@ -26,25 +26,27 @@ from bot.web.pages.studio.running import try_versions
 
 
 class CaseRuns:
-    """The components and their handlers."""
+    """The components and their handlers. `tried` is the form that the results are of, `since` says that it was edited."""
 
     def __init__(self, desk: Desk, editor: Editor) -> None:
         self.desk, self.editor = desk, editor
         with gr.Row(elem_classes="label-row"):
             self.send_button = gr.Button("Run the cases", variant="primary", min_width=140, size="md", elem_id="run-cases")
             self.stop_button = gr.Button("Stop", variant="stop", min_width=140, size="md", visible=False)
+        self.tried = gr.State(None)
+        self.since = gr.HTML("", padding=False, elem_classes="slot")
         self.notice = gr.HTML("", padding=False, elem_classes="slot", elem_id="cases-notice")
         self.results = gr.HTML("", padding=False, elem_classes="slot", elem_id="cases-results")
         with gr.Accordion("What the cases ask", open=False, elem_id="cases"):
             self.asked = gr.HTML("", padding=False, elem_id="cases-asked")
-        out = [self.send_button, self.stop_button, self.notice, self.results]
-        run = self.send_button.click(
+        out = [self.send_button, self.stop_button, self.tried, self.since, self.notice, self.results]
+        self.running = self.send_button.click(
             self.run, [editor.opened, *editor.fields], out, concurrency_id="replies", **QUIET
         )  # fmt: skip
-        stop_first(self.stop_button.click, [run])
+        stop_first(self.stop_button.click, [self.running])
         self.stop_button.click(self.stopped, None, out, queue=False, **QUIET)
         # Results stand beside what they are of.
-        stop_first(editor.opened.change, [run])
+        stop_first(editor.opened.change, [self.running])
         editor.opened.change(self.clear, None, out, trigger_mode="multiple", queue=False, **QUIET)
 
     @property
@@ -62,10 +64,12 @@ class CaseRuns:
         """Progress, then the table."""
         require(request, "lead")
         try:
-            new = await self.editor.draft(opened, Fields.read(values))
+            form = (opened, Fields.read(values))
+            new = await self.editor.draft(*form)
             old = await asyncio.to_thread(self._standing, new)
             cases = await asyncio.to_thread(cases_of, self.desk, new.name)
-            yield {**open_form(self, False), self.notice: "", self.results: progress_html(0, 0)}
+            begun = {**self._empty(), **open_form(self, False), self.tried: form, self.notice: ""}
+            yield {**begun, self.results: progress_html(0, 0)}
             versions = [*([old] if old else []), new]
             async with aclosing(try_versions(self.desk, versions, cases)) as steps:
                 async for step in steps:
@@ -78,7 +82,7 @@ class CaseRuns:
                     yield {self.notice: notice(tally(title(new), after), "good" if passed else "bad"), self.results: table}
             yield open_form(self, True)
         except Exception as error:
-            yield {**open_form(self, True), self.notice: notice(in_words(error), "bad"), self.results: ""}
+            yield {**self._empty(), self.notice: notice(in_words(error), "bad")}
 
     def _standing(self, new: PromptVersion) -> PromptVersion | None:
         """The version in production, where that is another one."""
@@ -88,12 +92,16 @@ class CaseRuns:
     @spoken
     async def clear(self, request: gr.Request) -> Update:
         require(request, "lead")
-        return {**open_form(self, True), self.notice: "", self.results: ""}
+        return {**self._empty(), self.notice: ""}
 
     @spoken
     async def stopped(self, request: gr.Request) -> Update:
         require(request, "lead")
-        return {**open_form(self, True), self.notice: notice("Stopped."), self.results: ""}
+        return {**self._empty(), self.notice: notice("Stopped.")}
+
+    def _empty(self) -> Update:
+        """No results, and ready for a run."""
+        return {**open_form(self, True), self.tried: None, self.since: "", self.results: ""}
 
 
 def cases_of(desk: Desk, name: str) -> Cases:

@@ -86,6 +86,10 @@ class Fields:
         return places
 
 
+Form = tuple[Opened, Fields]
+"""What the form was filled from, and what it holds."""
+
+
 def edited(parent: Prompt, fields: Fields, author: str, note: str, before: Sequence[Prompt] = ()) -> Prompt:
     """`parent` with what the form holds, with examples of `before` perhaps. Raises PromptError naming every fault and its
     place; those of how it answers come before those of the texts."""

@@ -63,10 +63,12 @@ class Preview:
         return render(prompt, examples, stand_ins(prompt), await self._passages(question), asked)
 
     async def _passages(self, question: str) -> tuple[Passage, ...] | None:
-        """As the customers' agent would find them."""
+        """As the customers' agent would find them; none for a question that is not given."""
         collection = self.desk.settings.agent.knowledge
-        if not collection or not question:
+        if not collection:
             return None
+        if not question:
+            return ()
         return await self.desk.knowledge.search(question, collection, self.desk.settings.passages)
 
     def _advice(self, draft: PromptVersion) -> str:

@@ -1,8 +1,9 @@
 """Publishing a version, and taking it back: the labels of the open prompt, and who moved them when and why.
 
-`production` asks that the version's cases pass; where they fail, a second button publishes anyway, which is recorded. What
-somebody else moved since the page showed the labels is told, and nothing is moved over it. Cases take long: whatever came of
-them, the labels are then shown for what is open by that time.
+`production`, and the label that customers meet, ask that the version's cases pass; where they fail, a second button
+publishes anyway, which is recorded. Edits in the form are no part of a version: where there are some, the first press only
+says so. What somebody else moved since the page showed the labels is told, and nothing is moved over it. Cases take long:
+whatever came of them, the labels are then shown for what is open by that time.
 """
 
 from __future__ import annotations
@@ -18,23 +19,22 @@ from bot.desk import Desk
 from bot.errors import Conflict, InvalidMessage
 from bot.prompts.library import PRODUCTION
 from bot.prompts.version import PromptVersion
-from bot.publishing.labelling import Wish, check_wish, put_label, told, undo
+from bot.publishing.labelling import LABELS, Wish, asks_for_cases, check_wish, put_label, told, undo, way_back
 from bot.publishing.trial import Outcome
 from bot.web.auth import Person, require
 from bot.web.pages.handlers import QUIET, Update, in_words, open_form, signature, spoken, stop_first
 from bot.web.pages.html import notice
 from bot.web.pages.studio.answering import Box
 from bot.web.pages.studio.editor import Editor
-from bot.web.pages.studio.form import Fields, Opened, is_edited, open_version
+from bot.web.pages.studio.form import Fields, Form, Opened, is_edited, open_version
 from bot.web.pages.studio.results_html import history_html, labels_html, progress_html, results_html, tally
 from bot.web.pages.studio.running import try_versions
 from bot.web.pages.studio.shelf import Shelf
-
-LABELS = [PRODUCTION, "staging"]
+from bot.web.pages.studio.side_by_side import SideBySide
 
 
 class Back(TypedDict):
-    """What can be undone of a label: its latest move, and the version that this took it from."""
+    """What can be undone of a label: its latest move, and the version that it was on before."""
 
     move: int
     version: int
@@ -53,17 +53,20 @@ Tried = tuple[PromptVersion, list[Outcome]]
 
 
 class Publishing:
-    """The components and their handlers. The list of prompts shows the labels too, so it is filled along."""
+    """The components and their handlers. The list of prompts and the old versions to ask show the labels too, so they are
+    filled along. `warned` is the form whose edits were told to be no part of what is published."""
 
-    def __init__(self, desk: Desk, editor: Editor, shelf: Shelf) -> None:
-        self.desk, self.editor, self.shelf = desk, editor, shelf
+    def __init__(self, desk: Desk, editor: Editor, shelf: Shelf, sides: SideBySide) -> None:
+        self.desk, self.editor, self.shelf, self.sides = desk, editor, shelf, sides
         self.seen = gr.State(Seen(ref="", labels={}, back={}))
         self.tried = gr.State(None)
+        self.warned = gr.State(None)
         self.labels = gr.HTML("", padding=False, elem_id="labels")
         with gr.Row(elem_classes="tight"):
             self.label = gr.Dropdown(
-                LABELS, value=PRODUCTION, label="Label", allow_custom_value=True, min_width=150, scale=1, elem_id="label"
-            )
+                list(LABELS), value=PRODUCTION, label="Label", allow_custom_value=True, min_width=150, scale=1,
+                elem_id="label",
+            )  # fmt: skip
             self.why = gr.Textbox(label="Reason; it stays in the history", lines=1, max_lines=3, scale=3, elem_id="why")
         with gr.Row(elem_classes="label-row"):
             self.send_button = gr.Button("Publish", variant="primary", min_width=130, size="md", elem_id="publish")
@@ -78,16 +81,20 @@ class Publishing:
         self._listen()
 
     def _listen(self) -> None:
-        out = [self.notice, self.results, self.tried, self.force, self.why, self.send_button, self.stop_button]
+        out = [self.notice, self.results, self.tried, self.warned, self.force, self.why, self.send_button, self.stop_button]
         wish = [self.editor.opened, self.label, self.why, self.seen]
         runs = [
-            self.send_button.click(self.publish, [*wish, *self.editor.fields], out, concurrency_id="replies", **QUIET),
+            self.send_button.click(
+                self.publish, [*wish, self.warned, *self.editor.fields], out, concurrency_id="replies", **QUIET
+            ),
             self.force.click(self.publish_anyway, [*wish, self.tried], out, **QUIET),
         ]
         stop_first(self.stop_button.click, runs)
         self.stop_button.click(self.stopped, None, out, queue=False, **QUIET)
         undoing = self.undo_button.click(self.take_back, [self.editor.opened, self.label, self.seen], out, **QUIET)
-        labels: dict[str, Any] = {"outputs": [*self.filled, *self.shelf.filled], "trigger_mode": "multiple", **QUIET}
+        labels: dict[str, Any] = {
+            "outputs": [*self.filled, *self.shelf.filled, *self.sides.filled], "trigger_mode": "multiple", **QUIET
+        }  # fmt: skip
         self.editor.opened.change(self.refresh, self.now, **labels)
         for run in (*runs, undoing):
             # One that is stopped counts too, and may have put its label a moment before.
@@ -115,9 +122,10 @@ class Publishing:
         """The labels as they are now."""
         ref, wanted = f"{name}@{version}", (label or "").strip()
         labels, moves = self.desk.journal.labels(name), self.desk.journal.label_moves(name)
-        last = {move.label: move for move in reversed(moves)}
-        back = {name: Back(move=m.id, version=m.previous) for name, m in last.items() if m.previous}
-        failed = tried is not None and tried[0].ref == ref and wanted == PRODUCTION
+        ways = {move.label: way_back(moves, move.label) for move in moves}
+        back = {moved: Back(move=way[0].id, version=way[1].version) for moved, way in ways.items() if way}
+        failed = tried is not None and tried[0].ref == ref
+        failed = failed and asks_for_cases(name, wanted, self.desk.settings.agent.prompt)
         return {
             self.seen: Seen(ref=ref, labels=labels, back=back),
             self.labels: labels_html(labels),
@@ -139,7 +147,8 @@ class Publishing:
         if not opened:
             return {self.force: gr.update(visible=False)}
         name, version = opened["name"], opened["version"]
-        return {**self.shelf.listed(name, query), **self._labelled(name, version, label, tried)}
+        listed = {**self.shelf.listed(name, query), **self.sides.listed(name)}
+        return {**listed, **self._labelled(name, version, label, tried)}
 
     @spoken
     async def pick_label(self, request: gr.Request, label: str | None, seen: Seen) -> Update:
@@ -147,16 +156,21 @@ class Publishing:
         return {self.undo_button: _undo((label or "").strip(), seen["back"]), self.force: gr.update(visible=False)}
 
     async def publish(
-        self, request: gr.Request, opened: Opened, label: str, why: str, seen: Seen, *values: Box
+        self, request: gr.Request, opened: Opened, label: str, why: str, seen: Seen, warned: Form | None, *values: Box
     ) -> AsyncGenerator[Update, None]:
-        """The label onto the open version as it is saved; for production, after its cases passed."""
+        """The label onto the open version as it is saved; after its cases passed, where the label asks for them."""
         person = require(request, "lead")
         try:
             found = await asyncio.to_thread(self._seen, opened, seen)
             wish = _wish(label, person, why, seen)
-            await asyncio.to_thread(check_wish, self.desk.journal, found, wish, self.desk.settings.agent.prompt)
+            customers = self.desk.settings.agent.prompt
+            await asyncio.to_thread(check_wish, self.desk.journal, found, wish, customers)
+            form = (opened, Fields.read(values))
+            if warned != form and await asyncio.to_thread(is_edited, self.desk.prompts, *form):
+                yield self._warned(found, form)
+                return
             outcomes: list[Outcome] = []
-            if wish.label == PRODUCTION:
+            if asks_for_cases(found.name, wish.label, customers):
                 async with aclosing(self._try(found)) as steps:
                     async for step in steps:
                         if isinstance(step, list):
@@ -167,9 +181,7 @@ class Publishing:
             if failed:
                 yield self._refused(found, outcomes)
                 return
-            unsaved = await asyncio.to_thread(is_edited, self.desk.prompts, opened, Fields.read(values))
-            remark = " What is not saved in the form is not part of it." if unsaved else ""
-            yield await asyncio.to_thread(self._put, found, wish, outcomes, remark)
+            yield await asyncio.to_thread(self._put, found, wish, outcomes)
         except Exception as error:
             yield self._fault(error)
 
@@ -181,6 +193,14 @@ class Publishing:
                 f"{found.ref} is open, and the labels were shown for {seen['ref']}.", "Look at them now, then press again."
             )
         return found
+
+    def _warned(self, found: PromptVersion, form: Form) -> Update:
+        """Said before anything is run. After a conflict the open version is somebody else's."""
+        said = (
+            f"Version {found.version}, by {found.prompt.author}, holds none of your edits. "
+            "Save them first, or press again to publish it without them."
+        )
+        return {**open_form(self, True), self.warned: form, self.notice: notice(said, "bad"), self.results: ""}
 
     async def _try(self, found: PromptVersion) -> AsyncGenerator[Update | list[Outcome], None]:
         """Progress for the page, at the end the outcomes; none where the prompt has no cases."""
@@ -222,9 +242,10 @@ class Publishing:
         except Exception as error:
             return self._fault(error)
 
-    def _put(self, found: PromptVersion, wish: Wish, outcomes: list[Outcome], remark: str = "") -> Update:
-        forced = put_label(self.desk.journal, found, wish, outcomes, self.desk.settings.agent.prompt)
-        return self._done(found.name, told(found, wish, outcomes, forced) + remark)
+    def _put(self, found: PromptVersion, wish: Wish, outcomes: list[Outcome]) -> Update:
+        customers = self.desk.settings.agent.prompt
+        forced = put_label(self.desk.journal, found, wish, outcomes, customers)
+        return self._done(found.name, told(found, wish, outcomes, forced, customers))
 
     @spoken
     async def take_back(self, request: gr.Request, opened: Opened, label: str | None, seen: Seen) -> Update:
@@ -239,8 +260,9 @@ class Publishing:
         found = self._seen(opened, seen)
         if label not in seen["back"]:
             raise InvalidMessage(f"The label {label!r} was nowhere before.", "Choose one that was moved.")
-        move = undo(self.desk.journal, self.desk.prompts, found.name, label, signature(person), seen["back"][label]["move"])
-        return self._done(found.name, f"{label} is back on version {move.previous}.")
+        journal, prompts, move = self.desk.journal, self.desk.prompts, seen["back"][label]["move"]
+        _, now = undo(journal, prompts, found.name, label, signature(person), move)
+        return self._done(found.name, f"{label} is back on version {now}.")
 
     def _done(self, name: str, said: str) -> Update:
         """Told with the prompt's name: another one may be open by now."""

@@ -11,12 +11,20 @@ from bot.journal.models import LabelMove
 from bot.prompts.assertions import Assertion
 from bot.prompts.cases import Case, Cases
 from bot.publishing.trial import Outcome
-from bot.web.pages.html import differences, escape, lines
+from bot.web.pages.html import differences, escape, lines, notice
 from bot.web.pages.inspector import ENDS
 from bot.web.pages.race import WAITING, reply_html
+from bot.web.pages.studio.form import Form
 
 Replies = Mapping[tuple[int, str], str | Exception]
 """By question and side: the reply so far."""
+
+
+def since_html(tried: Form | None, form: Form) -> str:
+    """Said over what was tried, where the form holds something else by now. Where another version is open nothing of it
+    stays."""
+    changed = tried is not None and tried[0] == form[0] and tried[1] != form[1]
+    return notice("You have edited the form since: this is of what it held before.") if changed else ""
 
 
 def side_by_side_html(

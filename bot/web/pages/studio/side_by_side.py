@@ -44,7 +44,7 @@ Key = tuple[int, str]
 
 
 class SideBySide:
-    """The components and their handlers."""
+    """The components and their handlers. `tried` is the form that the replies are of, `since` says that it was edited."""
 
     def __init__(self, desk: Desk, editor: Editor) -> None:
         self.desk, self.editor = desk, editor
@@ -56,15 +56,17 @@ class SideBySide:
             self.against = gr.Dropdown([], label="Old", min_width=140, elem_id="against")
             self.send_button = gr.Button("Ask both", variant="primary", min_width=110, size="md", elem_id="ask-both")
             self.stop_button = gr.Button("Stop", variant="stop", min_width=110, size="md", visible=False)
+        self.tried = gr.State(None)
+        self.since = gr.HTML("", padding=False, elem_classes="slot")
         self.notice = gr.HTML("", padding=False, elem_classes="slot", elem_id="ask-notice")
         self.replies = gr.HTML("", padding=False, elem_classes="slot", elem_id="ask-replies")
         given = [editor.opened, self.questions, self.against, *editor.fields]
-        out = [self.send_button, self.stop_button, self.notice, self.replies]
-        run = self.send_button.click(self.ask, given, out, concurrency_id="replies", **QUIET)
-        stop_first(self.stop_button.click, [run])
+        out = [self.send_button, self.stop_button, self.tried, self.since, self.notice, self.replies]
+        self.running = self.send_button.click(self.ask, given, out, concurrency_id="replies", **QUIET)
+        stop_first(self.stop_button.click, [self.running])
         self.stop_button.click(self.stopped, None, out, queue=False, **QUIET)
         # Replies stand beside the texts that they are of.
-        stop_first(editor.opened.change, [run])
+        stop_first(editor.opened.change, [self.running])
         editor.opened.change(self.clear, None, out, trigger_mode="multiple", queue=False, **QUIET)
 
     @property
@@ -72,16 +74,26 @@ class SideBySide:
         return [self.questions, self.against]
 
     def shown(self, found: PromptVersion) -> Update:
-        """Three questions chosen, and production as the old version where that is another one."""
+        """Three questions chosen, and production as the old version where there is one."""
+        choices = self._choices(found.name)
         standing = self.desk.journal.labels(found.name).get(PRODUCTION)
-        offered = [standing] if standing and standing != found.version else []
-        choices = [(f"Version {n}{', production' if n == standing else ''}", n) for n in [*offered, found.version]]
+        old = next((number for _, number in choices if number == standing), found.version)
         questions, origin = self._questions(found.name)
         lines = [(textwrap.shorten(question, LINE, placeholder=" …"), question) for question in questions]
         return {
             self.questions: gr.update(choices=lines, value=questions[:QUESTIONS], info=origin),
-            self.against: gr.update(choices=choices, value=choices[0][1]),
+            self.against: gr.update(choices=choices, value=old),
         }
+
+    def listed(self, name: str) -> Update:
+        """The old versions there are to choose, as they are now. What is asked stays."""
+        return {self.against: gr.update(choices=self._choices(name))}
+
+    def _choices(self, name: str) -> list[tuple[str, int]]:
+        """Every version: one that is chosen must not vanish once another is saved or published."""
+        standing = self.desk.journal.labels(name).get(PRODUCTION)
+        known = reversed(self.desk.prompts.versions(name))
+        return [(f"Version {n}{', production' if n == standing else ''}", n) for n in known]
 
     def _questions(self, name: str) -> tuple[list[str], str]:
         """What customers asked, filled up from the prompt's cases and the scenarios where that is too little; and which."""
@@ -106,10 +118,11 @@ class SideBySide:
             asked = [check_text(question.strip()) for question in (questions or [])[:QUESTIONS]]
             if not asked:
                 raise InvalidMessage("No question is chosen.", "Choose up to three, or type one.")
-            new = await self.editor.draft(opened, Fields.read(values))
+            form = (opened, Fields.read(values))
+            new = await self.editor.draft(*form)
             old = await asyncio.to_thread(self._old, opened, against)
             same = f"Both are {old.ref}: the form holds no other texts." if new.prompt.hash == old.prompt.hash else ""
-            yield {**open_form(self, False), self.notice: notice(same)}
+            yield {**open_form(self, False), self.tried: form, self.since: "", self.notice: notice(same)}
             async with aclosing(self._replies(asked, old, new)) as shown:
                 async for html in shown:
                     yield {self.replies: html}
@@ -156,7 +169,7 @@ class SideBySide:
     @spoken
     async def clear(self, request: gr.Request) -> Update:
         require(request, "lead")
-        return {**open_form(self, True), self.notice: "", self.replies: ""}
+        return {**open_form(self, True), self.tried: None, self.since: "", self.notice: "", self.replies: ""}
 
     @spoken
     async def stopped(self, request: gr.Request) -> Update:

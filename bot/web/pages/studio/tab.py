@@ -19,9 +19,10 @@ from bot.web.pages.studio.answering import Box
 from bot.web.pages.studio.case_runs import CaseRuns
 from bot.web.pages.studio.changes import Changes
 from bot.web.pages.studio.editor import Editor
-from bot.web.pages.studio.form import Aside, Fields, Opened
+from bot.web.pages.studio.form import Aside, Fields, Form, Opened
 from bot.web.pages.studio.preview import Preview
 from bot.web.pages.studio.publishing import Publishing, Tried
+from bot.web.pages.studio.results_html import since_html
 from bot.web.pages.studio.shelf import Shelf
 from bot.web.pages.studio.side_by_side import SideBySide
 
@@ -48,7 +49,7 @@ class Studio:
                 with gr.Tab("Cases"):
                     self.cases = CaseRuns(desk, self.editor)
                 with gr.Tab("Publish"):
-                    self.publishing = Publishing(desk, self.editor, self.shelf)
+                    self.publishing = Publishing(desk, self.editor, self.shelf, self.sides)
         self._listen()
 
     def _listen(self) -> None:
@@ -71,6 +72,9 @@ class Studio:
             ),
         ):
             self.look_after(run)
+        # What was typed just before is no edit of what is tried, whichever of the two came back first.
+        for trial in (self.sides.running, self.cases.running):
+            self.look_after(trial)
         notes = [editor.saved_note, editor.note]
         saving.then(editor.clear_note, notes, notes, **QUIET)
         # Not `input`: what is deleted or pasted changes a box too. One listener, for Gradio lets two that wait for the same
@@ -80,9 +84,12 @@ class Studio:
 
     @property
     def _looking(self) -> dict[str, Any]:
-        sides = [self.changes.before, self.changes.after]
-        given = [self.editor.opened, self.editor.aside, self.preview.question, *sides, *self.editor.fields]
-        shown = [self.preview.preview, self.preview.findings, self.changes.changes, self.editor.variables]
+        sides, tried = [self.changes.before, self.changes.after], [self.sides.tried, self.cases.tried]
+        given = [self.editor.opened, self.editor.aside, self.preview.question, *sides, *tried, *self.editor.fields]
+        shown = [
+            self.preview.preview, self.preview.findings, self.changes.changes, self.editor.variables, self.sides.since,
+            self.cases.since,
+        ]  # fmt: skip
         return {"fn": self.look, "inputs": given, "outputs": shown, **QUIET}
 
     def look_after(self, run: Any) -> None:
@@ -98,14 +105,19 @@ class Studio:
         question: str,
         before: int | None,
         after: int | None,
+        asked: Form | None,
+        run: Form | None,
         *values: Box,
     ) -> Update:
-        """The form as messages and as changes, with its variables at hand."""
+        """The form as messages and as changes, with its variables at hand, and whether what was tried is of it still."""
         require(request, "lead")
+        form = (opened, Fields.read(values))
         return {
+            self.sides.since: since_html(asked, form),
+            self.cases.since: since_html(run, form),
             **await self.preview.look(request, opened, question, *values),
             self.changes.changes: await self.changes.look(request, opened, before, after, *values),
-            self.editor.variables: await asyncio.to_thread(self.editor.chips, opened, aside, Fields.read(values)),
+            self.editor.variables: await asyncio.to_thread(self.editor.chips, opened, aside, form[1]),
         }
 
     @property
@@ -161,14 +173,13 @@ class Studio:
     def _open(self, name: str, version: int, query: str) -> Update:
         """One version in all parts."""
         found, latest = self.desk.prompts.get(f"{name}@{version}"), self.desk.prompts.versions(name)[-1]
-        return {**self._around(found, latest, query), **self.editor.shown(found, latest)}
+        return {**self._around(found, latest, query), **self.sides.shown(found), **self.editor.shown(found, latest)}
 
     def _around(self, found: PromptVersion, latest: int, query: str) -> Update:
-        """One version in all parts but the editor."""
+        """One version in all parts but the editor, and but the questions that are to be asked."""
         return {
             **self.shelf.shown(found, query),
             **self.changes.shown(Opened(name=found.name, version=found.version, latest=latest)),
-            **self.sides.shown(found),
             **self.cases.listed(found.name),
             **self.publishing.shown(found),
         }
@@ -191,7 +202,7 @@ class Studio:
     ) -> Update:
         require(request, "lead")
         shown = await asyncio.to_thread(self._open, opened["name"], version, query)
-        del shown[self.shelf.name], shown[self.shelf.version]
+        del shown[self.shelf.name], shown[self.shelf.version], shown[self.sides.questions]
         return await asyncio.to_thread(self._over, shown, opened, aside, Fields.read(values), note)
 
     def _over(self, shown: Update, opened: Opened, aside: Kept, fields: Fields, note: str) -> Update:
@@ -230,6 +241,8 @@ class Studio:
             return {self.editor.aside: []}
         back = aside[-1].opened
         shown = await asyncio.to_thread(self._open, back["name"], back["version"], query)
+        if back["name"] == opened.get("name"):
+            del shown[self.sides.questions]
         return {
             **shown,
             **await asyncio.to_thread(self.editor.bring_back, opened, aside, Fields.read(values), note or ""),
