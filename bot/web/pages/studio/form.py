@@ -5,6 +5,7 @@ Knows nothing of components. Versions are read from a library that it is handed,
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 from collections.abc import Sequence
@@ -149,8 +150,12 @@ def open_version(library: PromptLibrary, opened: Opened) -> PromptVersion:
 
 
 def versions_before(library: PromptLibrary, opened: Opened) -> list[Prompt]:
-    """What the form was filled from before conflicts."""
-    return [library.get(f"{opened['name']}@{version}").prompt for version in opened.get("before", ())]
+    """What the form was filled from before conflicts, as far as it can be read still."""
+    found = []
+    for version in opened.get("before", ()):
+        with contextlib.suppress(BotError, OSError):
+            found.append(library.get(f"{opened['name']}@{version}").prompt)
+    return found
 
 
 def draft_of(library: PromptLibrary, opened: Opened, fields: Fields) -> PromptVersion:
@@ -166,9 +171,14 @@ def draft_of(library: PromptLibrary, opened: Opened, fields: Fields) -> PromptVe
 
 
 def is_edited(library: PromptLibrary, opened: Opened, fields: Fields) -> bool:
-    """Whether the form holds anything else than the version it was filled from. One that is empty throughout was not filled
-    yet."""
-    return bool(opened) and any(fields.values()) and fields != shown_fields(open_version(library, opened).prompt)
+    """Whether the form holds anything else than the version it was filled from, as far as that can be told: where it cannot
+    be read any more the form is all there is. One that is empty throughout was not filled yet."""
+    if not opened or not any(fields.values()):
+        return False
+    try:
+        return fields != shown_fields(open_version(library, opened).prompt)
+    except (BotError, OSError):
+        return True
 
 
 def title(version: PromptVersion) -> str:

@@ -224,7 +224,7 @@ class Publishing:
 
     def _put(self, found: PromptVersion, wish: Wish, outcomes: list[Outcome], remark: str = "") -> Update:
         forced = put_label(self.desk.journal, found, wish, outcomes, self.desk.settings.agent.prompt)
-        return self._done(found.name, told(found, wish, outcomes, forced) + remark)
+        return {**self._done(found.name, told(found, wish, outcomes, forced) + remark), self.why: ""}
 
     @spoken
     async def take_back(self, request: gr.Request, opened: Opened, label: str | None, seen: Seen) -> Update:
@@ -247,7 +247,6 @@ class Publishing:
         return {
             **open_form(self, True),
             self.tried: None,
-            self.why: "",
             self.notice: notice(f"{name}: {said}", "good"),
             self.results: "",
         }
