@@ -114,6 +114,10 @@ class PromptLibrary:
                 )
             write_new(folder / f"v{number}.yaml", text)
         except FileExistsError:
+            if not folder.is_dir():
+                raise PromptError(
+                    f"{folder} is a file, and {name} needs a folder there.", "Move it, then save again."
+                ) from None
             raise Conflict(f"{name}@{number} was saved at the same moment.", "Compare the two and save again.") from None
         except OSError as error:
             raise PromptError(*self._after(error, name, number, prompt)) from None

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from bot.errors import DataError, PromptError, faults
+from bot.errors import DataError, PromptError
 from bot.files import line_and_column, parse_yaml, place_in
 from bot.limits import MAX_RENDERED, MAX_STOPS, MAX_TOKENS
 from bot.types import content_hash
@@ -35,8 +35,11 @@ PLACES = {"message": "template", "passages": "knowledge.found"}
 """The one text that may hold each."""
 LATER_KEYS = ("select",)
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_EXAMPLE = re.compile(r"^examples\[(\d+)\]")
+"""An example that a fault begins with."""
 _BRACE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
+Keys = tuple[str | int, ...]
 Technique = Literal["zero-shot", "few-shot", "chain-of-thought", "classify"]
 
 
@@ -236,25 +239,47 @@ def parse_prompt(text: str, where: str = "The prompt") -> Prompt:
         ) from None
 
 
-def _placed(error: ValidationError, text: str) -> str:
-    """What pydantic found, each fault with its line and column in the file."""
-    told = []
+def _found(error: ValidationError) -> Iterator[tuple[Keys, str, str]]:
+    """What pydantic found. For each fault the keys it is about, none where it says its place itself; the rule; and of a text
+    that is too long what may stay."""
     for fault in error.errors()[:MAX_FAULTS]:
-        cause = fault.get("ctx", {}).get("error")
-        found = cause.found if isinstance(cause, Faulty) else [(fault["loc"], fault["msg"].removeprefix("Value error, "))]
-        for keys, rule in found:
-            line, column = place_in(text, keys) if keys else (0, 0)
-            told.append(f"{'.'.join(map(str, keys))} at line {line}, column {column}: {rule}" if keys else rule)
+        context = fault.get("ctx", {})
+        if isinstance(cause := context.get("error"), Faulty):
+            yield from ((keys, rule, "") for keys, rule in cause.found)
+        elif fault["type"] == "string_too_long":
+            text, most = fault["input"], context["max_length"]
+            yield fault["loc"], f"it has {len(text):,} characters; at most {most:,} are allowed", text[:most]
+        else:
+            rule = "it is empty" if fault["type"] == "string_too_short" else fault["msg"].removeprefix("Value error, ")
+            yield fault["loc"], rule, ""
+
+
+def _spelled(keys: Keys) -> str:
+    """As people count: the first of a list is 1."""
+    return "".join(f"[{key + 1}]" if isinstance(key, int) else f".{key}" for key in keys).removeprefix(".")
+
+
+def _placed(error: ValidationError, text: str) -> str:
+    """Every fault with its line and column in the file."""
+    told = []
+    for keys, rule, _ in _found(error):
+        line, column = place_in(text, keys) if keys else (0, 0)
+        told.append(f"{_spelled(keys)} at line {line}, column {column}: {rule}" if keys else rule)
     return "; ".join(told)
 
 
-def check_prompt(data: dict[str, Any]) -> Prompt:
+def check_prompt(data: dict[str, Any], numbers: Sequence[int] = ()) -> Prompt:
     """The prompt in keys and values, as people typed or pasted them: lines end with \\n, whatever they ended with. Raises
-    PromptError that names every fault and its place."""
+    PromptError that names every fault and its place in its text, an example by its one of `numbers`, where there are any."""
     try:
         return Prompt.model_validate(_with_plain_lines(data))
     except ValidationError as error:
-        raise PromptError(f"The prompt is not valid: {faults(error)}.", "prompts/README.md explains the format.") from None
+        told = (
+            f"{place_of(_spelled(keys), kept, len(kept))}: {rule}" if keys else rule for keys, rule, kept in _found(error)
+        )
+        if numbers:
+            told = (_EXAMPLE.sub(lambda match: f"examples[{numbers[int(match[1]) - 1]}]", fault) for fault in told)
+        raise PromptError(f"The prompt is not valid: {'; '.join(told)}.", "prompts/README.md explains the format.") from None
 
 
 def plain_lines(text: str) -> str:

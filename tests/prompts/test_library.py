@@ -85,6 +85,12 @@ def test_saving_from_an_older_version_conflicts(desk: Desk, prompt: Prompt) -> N
     assert desk.prompts.get("support@2").prompt.role == "Two"
 
 
+def test_a_file_in_place_of_a_prompts_folder_is_told_as_such(desk: Desk, prompt: Prompt) -> None:
+    (desk.prompts.root / "newcomer").write_text("")
+    with pytest.raises(PromptError, match="newcomer is a file"):
+        desk.prompts.save("newcomer", prompt, parent=0)
+
+
 def test_of_many_writers_exactly_one_wins_a_number(desk: Desk, prompt: Prompt) -> None:
     def save(number: int) -> bool:
         try:

@@ -65,6 +65,20 @@ def test_a_line_that_was_typed_on_any_machine_ends_alike() -> None:
     assert parse_prompt(GOOD.replace("\n", "\r\n")) == parse_prompt(GOOD)
 
 
+def test_the_keys_of_a_prompt_are_told_with_line_and_column_too() -> None:
+    pairs = [{"customer": "a", "agent": "b", "source": "s"}, {"customer": "a", "agent": "", "source": "s"}]
+    typed = {**parse_prompt(GOOD).model_dump(), "role": "a\r\n" * 15_000, "examples": pairs}
+    told = (
+        r"role, line 10001, column 1: it has 30,000 characters; at most 20,000 are .*examples\[2\].agent, line 1, column 1"
+    )
+    with pytest.raises(PromptError, match=told):
+        check_prompt(typed)
+    with pytest.raises(PromptError, match=r"examples\[2\].agent, line 1, column 3"):
+        check_prompt({**typed, "role": "", "examples": [pairs[0], {**pairs[1], "agent": "a {b}"}]})
+    with pytest.raises(PromptError, match=r"examples\[7\].agent, line 1, column 3: '\{examples\[1\]\}'"):
+        check_prompt({**typed, "role": "", "examples": [pairs[0], {**pairs[1], "agent": "a {examples[1]}"}]}, (4, 7))
+
+
 def test_yaml_cannot_make_objects() -> None:
     with pytest.raises(PromptError):
         parse_prompt(GOOD.replace("author: Test", "author: !!python/object/apply:os.getcwd []"))

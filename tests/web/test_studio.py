@@ -74,8 +74,13 @@ async def all_of(updates: AsyncGenerator[dict[Any, Any], None]) -> dict[Any, Any
     return shown
 
 
-async def save(studio: Studio, who: Any, at: Opened, note: str, values: list[str]) -> dict[Any, Any]:
-    return await studio.save(who, "", at, "", note, *values)
+async def save(
+    studio: Studio, who: Any, at: Opened, note: str, values: list[str], by_then: Opened | None = None
+) -> dict[Any, Any]:
+    """What the page shows of it, where `by_then` is open once it is over."""
+    over = await studio.save(who, "", at, "", note, *values)
+    assert set(over) == {studio.result}
+    return await studio.settle(who, over[studio.result], by_then or at)
 
 
 def replies(desk: Desk, *texts: str) -> None:
@@ -123,9 +128,12 @@ async def test_search_looks_at_names_notes_and_texts_of_all_versions(studio: Stu
     assert matching(library, "VERSE fun") == ["support"]
     assert matching(library, "step") == ["steps"]
     assert matching(library, "connect a person") == ["steps", "support"], "also where a newer version says otherwise"
-    found = await studio.shelf.find(ADA, "verse", "steps")
+    found = await studio.shelf.find(ADA, "verse", "steps", Opened(name="steps", version=1, latest=2))
     assert found["choices"] == [("support · production 1", "support")]
     assert found["value"] is None
+    for chosen, marked in ((None, "support"), ("steps", "steps")):
+        again = await studio.shelf.find(ADA, "", chosen, opened())
+        assert again["value"] == marked, "what is open, unless another was chosen a moment ago"
 
 
 async def test_the_preview_shows_messages_tokens_and_advice(studio: Studio, desk: Desk) -> None:
@@ -317,8 +325,8 @@ async def test_closing_a_run_ends_its_cases(studio: Studio, desk: Desk) -> None:
 
 
 async def test_who_is_signed_in_is_the_author_and_a_name_cannot_be_borrowed(studio: Studio, desk: Desk) -> None:
-    shown = await studio.save(ADA, "", opened(), "ben", "Greets.", *fields(desk, role="Answer and greet."))
-    assert "support@2 is saved" in shown[studio.editor.notice]
+    over = await studio.save(ADA, "", opened(), "ben", "Greets.", *fields(desk, role="Answer and greet."))
+    assert "support@2 is saved" in over[studio.result].told
     saved = desk.prompts.get("support@2").prompt
     assert (saved.author, saved.note) == ("ada", "Greets.")
     again = await save(studio, ADA, opened(2, 2), "Again.", fields(desk, 2))

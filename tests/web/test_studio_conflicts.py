@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.desk import Desk
+from bot.prompts.library import DRAFT
 from bot.prompts.schema import Example, Prompt, Variable
 from bot.web.pages.studio.answering import VARIABLES, Answering, Row, merged
-from bot.web.pages.studio.form import EXAMPLES, Fields, shown_fields
+from bot.web.pages.studio.form import EXAMPLES, Aside, Fields, Opened, shown_fields
 from bot.web.pages.studio.tab import Studio
-from tests.web.test_studio import ADA, BEN, fields, opened, save
+from tests.web.test_studio import ADA, BEN, fields, opened, page_of, save
 
 
 def variables(*names: str) -> dict[str, Variable]:
@@ -179,6 +180,69 @@ async def test_who_goes_back_to_an_older_version_still_does_after_a_conflict(stu
     await mine.save_on_top()
     saved = desk.prompts.get("support@4").prompt
     assert (saved.role, saved.decoding.temperature, saved.decoding.max_tokens) == (first.role, 0.5, 33)
+
+
+async def test_another_version_that_was_opened_meanwhile_is_not_taken_for_the_one_that_was_saved(
+    studio: Studio, desk: Desk
+) -> None:
+    start(desk)
+    for role, told in (("Mine.", "support@3 is saved"), ("Late.", "bring your edits back")):
+        values = fields(desk, 2, role=role)
+        shown = await save(studio, ADA, opened(2, 2), "Mine.", values, by_then=opened(1, 2))
+        assert told in shown[studio.editor.notice]
+        assert set(shown) == {studio.editor.notice}, "the form holds version 1"
+    settling = next(fn for fn in page_of(studio).fns.values() if fn.fn == studio.settle)
+    assert page_of(studio).fns[settling.trigger_after].fn == studio.save
+    assert settling.trigger_only_on_success, "what came of another save is not shown once more"
+
+
+async def test_the_same_from_somebody_else_is_no_save_of_mine(studio: Studio, desk: Desk) -> None:
+    same = fields(desk, role="Answer.")
+    for who, note, kept in ((BEN, "Theirs.", "Theirs."), (ADA, "Mine.", ""), (BEN, " Theirs. ", " Theirs. ")):
+        shown = await save(studio, who, opened(), note, same)
+        assert ("is saved" in shown[studio.editor.notice]) == bool(kept)
+        assert ("saved by ben meanwhile: Theirs." in shown[studio.editor.notice]) == (not kept)
+        assert shown[studio.editor.saved_note] == kept, "which is cleared"
+        assert shown[studio.editor.opened] == opened(2, 2)
+    assert desk.prompts.versions("support") == [1, 2]
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_edits_of_a_version_that_cannot_be_read_any_more_are_saved_over_another(
+    studio: Studio, desk: Desk, is_there: bool
+) -> None:
+    start(desk)
+    editor, file, mine = studio.editor, desk.prompts.root / "support" / "v2.yaml", fields(desk, 2, role="Mine.")
+    file.write_text("{ broken")
+    if not is_there:
+        file.unlink()
+    looked = await studio.look(ADA, opened(2, 2), [], "", 2, DRAFT, *mine)
+    assert "notice-bad" in looked[studio.changes.changes]
+    assert "data-unsaved" in looked[editor.variables]
+    shown = await studio.pick_version(ADA, 1, "", opened(2, 2), [], "Why.", *mine)
+    back = await studio.bring_back(ADA, "", opened(1, 2), shown[editor.aside], "", *fields(desk))
+    assert "support@2" in back[editor.notice]
+    assert "Your edits are over version 1 now." in back[editor.notice]
+    assert (back[editor.role], back[editor.note], back[editor.opened]) == ("Mine.", "Why.", opened(1, 2))
+    at: Opened = {**opened(1, 2), "before": (2,)}
+    shown = await save(studio, ADA, at, "Why.", mine)
+    if not is_there:
+        assert "since you began from version 2" in shown[editor.notice]
+        shown = await save(studio, ADA, shown[editor.opened], "Why.", mine)
+    assert desk.prompts.get(f"support@{shown[editor.opened]['version']}").prompt.role == "Mine."
+
+
+async def test_edits_of_a_prompt_that_is_gone_keep_no_others_from_coming_back(studio: Studio, desk: Desk) -> None:
+    one, gone = (
+        Aside(Opened(name=name, version=1, latest=1), Fields.read(fields(desk, role=name)), "")
+        for name in ("support", "gone")
+    )
+    shown = await studio.bring_back(ADA, "", opened(), [one, gone], "", *fields(desk))
+    assert "There is no prompt 'gone'" in shown[studio.editor.notice].replace("&#x27;", "'")
+    assert shown[studio.editor.aside] == [gone, one]
+    assert set(shown) == {studio.editor.aside, studio.editor.notice, studio.editor.back_button}, "the form stays"
+    back = await studio.bring_back(ADA, "", opened(), shown[studio.editor.aside], "", *fields(desk))
+    assert (back[studio.editor.role], back[studio.editor.aside]) == ("support", [gone])
 
 
 ROWS = st.dictionaries(st.sampled_from("abcdefghijklmnop"), st.sampled_from("123"), max_size=14)

@@ -58,8 +58,10 @@ async def test_production_asks_for_the_cases_and_undo_takes_one_click(
     assert desk.journal.labels("support") == {"production": 2}
     assert shown[part.undo_button] == gr.update(value="Undo: back to version 1", visible=True)
     assert "support · production 2" in str(shown[studio.shelf.name])
+    assert shown[part.why] == ""
     back = await take_back(studio, BEN, "production", shown[part.seen])
     assert "back on version 1" in back[part.notice]
+    assert part.why not in back, "a reason that was typed is not for this"
     move = desk.journal.label_moves("support")[0]
     assert (move.version, move.previous, move.who, move.why, move.forced) == (1, 2, "ben", "Undone: It greets", False)
     for text in ("ben", "Undone: It greets", "2 → 1"):

@@ -49,12 +49,13 @@ def label(key: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A variable, as its boxes hold it."""
+    """A variable, as its boxes hold it; `number` is theirs in the form, where it was read from it."""
 
     name: str
     description: str = ""
     default: str = ""
     required: bool = False
+    number: int = field(default=0, compare=False)
 
     @classmethod
     def of(cls, name: str, variable: Variable) -> Row:
@@ -116,8 +117,8 @@ class Answering:
         stop = "\n".join(_escaped(_unescaped(line)) for line in texts["stop"].split("\n") if line)
         columns = [values[start : start + VARIABLES] for start in range(len(TEXTS), BOXES - 1, VARIABLES)]
         rows = [
-            Row(str(name or "").strip().strip("{}"), str(description or ""), str(default or ""), bool(required))
-            for name, description, default, required in zip(*columns, strict=True)
+            Row(str(name or "").strip().strip("{}"), str(description or ""), str(default or ""), bool(required), number)
+            for number, (name, description, default, required) in enumerate(zip(*columns, strict=True), 1)
         ]
         shown = tuple(row for row in rows if not row.is_empty)
         return cls(**{**texts, **figures, "stop": stop}, variables=shown + without_boxes(values[-1]))
@@ -223,9 +224,9 @@ def _select_faults(answering: Answering, has_examples: bool) -> Iterator[str]:
 
 def _row_faults(rows: Sequence[Row]) -> Iterator[str]:
     seen: set[str] = set()
-    for number, row in enumerate(rows, 1):
+    for place, row in enumerate(rows, 1):
         if not row.name:
-            yield f"Variable {number} has no name"
+            yield f"Variable {row.number or place} has no name"
         elif not row.description.strip():
             yield f"Variable {row.name}: what it stands for is not said"
         if row.name and row.name in seen:

@@ -10,7 +10,8 @@ import gradio as gr
 from bot.desk import Desk
 from bot.prompts.library import DRAFT
 from bot.web.auth import require
-from bot.web.pages.handlers import QUIET, Update, spoken
+from bot.web.pages.handlers import QUIET, Update, in_words
+from bot.web.pages.html import notice
 from bot.web.pages.studio.answering import Box
 from bot.web.pages.studio.editor import Editor
 from bot.web.pages.studio.form import Fields, Opened
@@ -54,12 +55,15 @@ class Changes:
         known = self.desk.prompts.versions(name)
         return [("Draft, as in the form", DRAFT), *((f"Version {number}", number) for number in reversed(known))]
 
-    @spoken
     async def look(self, request: gr.Request, opened: Opened, before: int | None, after: int | None, *values: Box) -> str:
+        """That a version cannot be read stands where the changes would."""
         require(request, "lead")
         if not opened or before is None or after is None:
             return ""
-        return await asyncio.to_thread(self._changes, opened, before, after, Fields.read(values))
+        try:
+            return await asyncio.to_thread(self._changes, opened, before, after, Fields.read(values))
+        except Exception as error:
+            return notice(in_words(error), "bad")
 
     def _changes(self, opened: Opened, before: int, after: int, fields: Fields) -> str:
         return changes_html(*(self._places(opened, number, fields) for number in (before, after)))

@@ -141,9 +141,9 @@ class Editor:
     def put_aside(self, opened: Opened, aside: Sequence[Aside], fields: Fields, note: str) -> Update:
         """Edits that are not saved are kept, each of them, while other versions are looked at."""
         if not self._typed(opened, fields, note):
-            return self._kept(aside)
+            return self.kept(aside)
         told = notice(f"Your edits of {opened['name']}@{opened['version']} were put aside.")
-        return {**self._kept([*aside, Aside(opened, fields, note)]), self.notice: told}
+        return {**self.kept([*aside, Aside(opened, fields, note)]), self.notice: told}
 
     def bring_back(self, opened: Opened, aside: Sequence[Aside], fields: Fields, note: str) -> Update:
         """The edits put aside last, over the version they were made from. What stands in the form is put aside as the
@@ -151,13 +151,13 @@ class Editor:
         *others, back = aside
         if self._typed(opened, fields, note):
             others.insert(0, Aside(opened, fields, note))
-        return {**self._fill(back.fields), self.opened: back.opened, self.note: back.note, **self._kept(others)}
+        return {**self._fill(back.fields), self.opened: back.opened, self.note: back.note, **self.kept(others)}
 
     def _typed(self, opened: Opened, fields: Fields, note: str) -> bool:
         return bool(opened) and bool(note.strip() or is_edited(self.desk.prompts, opened, fields))
 
-    def _kept(self, aside: Sequence[Aside]) -> Update:
-        """The button says whose turn it is."""
+    def kept(self, aside: Sequence[Aside]) -> Update:
+        """What is put aside. The button says whose turn it is."""
         if not aside:
             return {self.aside: [], self.back_button: gr.update(visible=False)}
         last = aside[-1].opened

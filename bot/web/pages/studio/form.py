@@ -5,10 +5,11 @@ Knows nothing of components. Versions are read from a library that it is handed,
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NotRequired, TypedDict
 
 from bot.errors import BotError, InvalidMessage, PromptError
@@ -43,7 +44,8 @@ class Aside:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """What a lead edits: all of a prompt but who wrote it, when and why. `examples` are pairs of customer and agent."""
+    """What a lead edits: all of a prompt but who wrote it, when and why. `examples` are pairs of customer and agent, `boxes`
+    the number that each goes by in the form, where they were read from it: an empty row is no example, and no edit."""
 
     role: str
     found: str
@@ -51,6 +53,7 @@ class Fields:
     template: str
     examples: tuple[tuple[str, str], ...]
     answering: Answering
+    boxes: tuple[int, ...] = field(default=(), compare=False)
 
     @classmethod
     def of(cls, prompt: Prompt) -> Fields:
@@ -66,9 +69,11 @@ class Fields:
         texts = [str(value or "") for value in boxes[: 4 + 2 * EXAMPLES]]
         customers, agents = texts[4 : 4 + EXAMPLES], texts[4 + EXAMPLES :]
         rest, *answering = boxes[4 + 2 * EXAMPLES :]
-        pairs = tuple((c, a) for c, a in zip(customers, agents, strict=True) if c.strip() or a.strip())
+        rows = enumerate(zip(customers, agents, strict=True), 1)
+        pairs = {number: (c, a) for number, (c, a) in rows if c.strip() or a.strip()}
+        pairs |= dict(enumerate(without_boxes(rest), EXAMPLES + 1))
         role, found, nothing, template = texts[:4]
-        return cls(role, found, nothing, template, pairs + without_boxes(rest), Answering.read(answering))
+        return cls(role, found, nothing, template, tuple(pairs.values()), Answering.read(answering), tuple(pairs))
 
     def values(self) -> list[Box]:
         """For the form's boxes, in the order of `read`."""
@@ -106,7 +111,8 @@ def edited(parent: Prompt, fields: Fields, author: str, note: str, before: Seque
             "author": author.strip(),
             "note": note.strip(),
             "date": datetime.date.today(),
-        }
+        },
+        fields.boxes,
     )
 
 
@@ -131,9 +137,10 @@ def shown_fields(prompt: Prompt) -> Fields:
 
 def merged_fields(mine: Fields, base: Fields, theirs: Fields) -> Fields:
     """`mine`, and `theirs` for what I left as `base` had it. The examples count as one."""
-    texts = [field.name for field in dataclasses.fields(Fields) if field.name != "answering"]
+    texts = [field.name for field in dataclasses.fields(Fields) if field.name not in ("answering", "boxes")]
     taken = {key: getattr(theirs, key) for key in texts if getattr(mine, key) == getattr(base, key)}
-    return dataclasses.replace(mine, **taken, answering=merged(mine.answering, base.answering, theirs.answering))
+    answering = merged(mine.answering, base.answering, theirs.answering)
+    return dataclasses.replace(mine, **taken, answering=answering, boxes=())
 
 
 def fields_before(library: PromptLibrary, opened: Opened) -> Fields:
@@ -153,8 +160,12 @@ def open_version(library: PromptLibrary, opened: Opened) -> PromptVersion:
 
 
 def versions_before(library: PromptLibrary, opened: Opened) -> list[Prompt]:
-    """What the form was filled from before conflicts."""
-    return [library.get(f"{opened['name']}@{version}").prompt for version in opened.get("before", ())]
+    """What the form was filled from before conflicts, as far as it can be read still."""
+    found = []
+    for version in opened.get("before", ()):
+        with contextlib.suppress(BotError, OSError):
+            found.append(library.get(f"{opened['name']}@{version}").prompt)
+    return found
 
 
 def draft_of(library: PromptLibrary, opened: Opened, fields: Fields) -> PromptVersion:
@@ -170,9 +181,14 @@ def draft_of(library: PromptLibrary, opened: Opened, fields: Fields) -> PromptVe
 
 
 def is_edited(library: PromptLibrary, opened: Opened, fields: Fields) -> bool:
-    """Whether the form holds anything else than the version it was filled from. One that is empty throughout was not filled
-    yet."""
-    return bool(opened) and any(fields.values()) and fields != shown_fields(open_version(library, opened).prompt)
+    """Whether the form holds anything else than the version it was filled from, as far as that can be told: where it cannot
+    be read any more the form is all there is. One that is empty throughout was not filled yet."""
+    if not opened or not any(fields.values()):
+        return False
+    try:
+        return fields != shown_fields(open_version(library, opened).prompt)
+    except (BotError, OSError):
+        return True
 
 
 def title(version: PromptVersion) -> str:

@@ -245,7 +245,7 @@ class Publishing:
     def _put(self, found: PromptVersion, wish: Wish, outcomes: list[Outcome]) -> Update:
         customers = self.desk.settings.agent.prompt
         forced = put_label(self.desk.journal, found, wish, outcomes, customers)
-        return self._done(found.name, told(found, wish, outcomes, forced, customers))
+        return {**self._done(found.name, told(found, wish, outcomes, forced, customers)), self.why: ""}
 
     @spoken
     async def take_back(self, request: gr.Request, opened: Opened, label: str | None, seen: Seen) -> Update:
@@ -269,7 +269,6 @@ class Publishing:
         return {
             **open_form(self, True),
             self.tried: None,
-            self.why: "",
             self.notice: notice(f"{name}: {said}", "good"),
             self.results: "",
         }

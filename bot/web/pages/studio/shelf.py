@@ -15,8 +15,9 @@ from bot.prompts.library import PromptLibrary
 from bot.prompts.version import PromptVersion
 from bot.skeleton.templates import template_names
 from bot.web.auth import require
-from bot.web.pages.handlers import QUIET, Update, spoken
+from bot.web.pages.handlers import Update, spoken
 from bot.web.pages.html import notice
+from bot.web.pages.studio.form import Opened
 from bot.web.pages.studio.texts_html import about_html
 
 NOTE = 46
@@ -37,17 +38,16 @@ class Shelf:
             self.source = gr.Dropdown([], label="Begin from", elem_id="new-source")
             self.begin_button = gr.Button("Begin", size="sm", elem_id="begin")
             self.notice = gr.HTML("", padding=False, elem_classes="slot", elem_id="begin-notice")
-        # What is pasted changes a box, and is no input to it.
-        self.search.change(self.find, [self.search, self.name], [self.name], trigger_mode="always_last", **QUIET)
 
     @property
     def filled(self) -> list[Any]:
         return [self.search, self.name, self.version, self.about, self.new_name, self.source, self.notice]
 
     @spoken
-    async def find(self, request: gr.Request, query: str, name: str | None) -> Any:
+    async def find(self, request: gr.Request, query: str, name: str | None, opened: Opened) -> Any:
+        """What is searched for. The open prompt is marked again where a search before had left it out."""
         require(request, "lead")
-        return await asyncio.to_thread(self._found, query, name)
+        return await asyncio.to_thread(self._found, query, name or opened.get("name"))
 
     def _found(self, query: str, name: str | None) -> Any:
         choices = self._hits(query)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
 from bot.desk import Desk
 from bot.errors import BotError, Conflict, InvalidMessage, PromptError
+from bot.prompts.schema import plain_lines
 from bot.prompts.version import PromptVersion
 from bot.skeleton.templates import begin
 from bot.web.auth import require
@@ -29,11 +30,21 @@ from bot.web.pages.studio.side_by_side import SideBySide
 Kept = list[Aside]
 
 
+class Result(NamedTuple):
+    """What came of a save: what was open for it, what the page shows then, and what it tells where another version was
+    opened meanwhile."""
+
+    opened: Opened
+    shown: Update
+    told: str
+
+
 class Studio:
     """The parts, and the handlers that concern several of them."""
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
+        self.result = gr.State(None)
         with gr.Row():
             with gr.Column(scale=3, min_width=260, elem_classes="panel"):
                 self.shelf = Shelf(desk)
@@ -54,6 +65,9 @@ class Studio:
 
     def _listen(self) -> None:
         shelf, editor = self.shelf, self.editor
+        # What is pasted changes a box, and is no input to it.
+        searched = [shelf.search, shelf.name, editor.opened]
+        shelf.search.change(shelf.find, searched, [shelf.name], trigger_mode="always_last", **QUIET)
         where = [shelf.search, editor.opened, editor.aside, editor.note]
         for run in (
             # Of several quick choices the last one counts.
@@ -68,8 +82,8 @@ class Studio:
             ),
             editor.back_button.click(self.bring_back, [*where, *editor.fields], self.filled, **QUIET),
             saving := editor.save_button.click(
-                self.save, [shelf.search, editor.opened, editor.author, editor.note, *editor.fields], self.filled, **QUIET
-            ),
+                self.save, [shelf.search, editor.opened, editor.author, editor.note, *editor.fields], [self.result], **QUIET
+            ).success(self.settle, [self.result, editor.opened], self.filled, **QUIET),
         ):
             self.look_after(run)
         # What was typed just before is no edit of what is tried, whichever of the two came back first.
@@ -164,7 +178,7 @@ class Studio:
             try:
                 shown = self._open(name, version, query)
             except (BotError, OSError) as error:
-                faults.append(str(error) if isinstance(error, BotError) else f"{name}@{version} cannot be read: {error}.")
+                faults.append(_unread(error, name, version))
                 continue
             told = {self.editor.notice: notice(f"{' '.join(faults)} Version {version} is open instead.", "bad")}
             return {**shown, **(told if faults else {})}
@@ -240,38 +254,70 @@ class Studio:
         if not aside:
             return {self.editor.aside: []}
         back = aside[-1].opened
-        shown = await asyncio.to_thread(self._open, back["name"], back["version"], query)
+        try:
+            shown = await asyncio.to_thread(self._reopen, back, query)
+        except BotError as error:
+            # The others that were put aside have their turn before it.
+            return {**self.editor.kept([aside[-1], *aside[:-1]]), self.editor.notice: notice(in_words(error), "bad")}
         if back["name"] == opened.get("name"):
             del shown[self.sides.questions]
-        return {
-            **shown,
-            **await asyncio.to_thread(self.editor.bring_back, opened, aside, Fields.read(values), note or ""),
-        }
+        brought = await asyncio.to_thread(self.editor.bring_back, opened, aside, Fields.read(values), note or "")
+        # What was the latest when they were begun stays: a save tells what came since.
+        over: Opened = {**back, "version": shown[self.editor.opened]["version"]}
+        return {**shown, **brought, self.editor.opened: over}
+
+    def _reopen(self, back: Opened, query: str) -> Update:
+        """The version that edits were made from, or the newest that can be read, which is told."""
+        try:
+            return self._open(back["name"], back["version"], query)
+        except (BotError, OSError) as error:
+            shown, fault = self._open_newest(back["name"], query), _unread(error, back["name"], back["version"])
+            told = f"{fault} Your edits are over version {shown[self.editor.opened]['version']} now."
+            return {**shown, self.editor.notice: notice(told, "bad")}
 
     async def save(self, request: gr.Request, query: str, opened: Opened, author: str, note: str, *values: Box) -> Update:
         """The form as the next version, by who is signed in. Whatever goes wrong, the form stays as it is."""
         person = require(request, "lead")
         try:
-            return await asyncio.to_thread(self._save, query, opened, values, person.name or author, note)
+            result = await asyncio.to_thread(self._save, query, opened, values, person.name or author, note)
         except Exception as error:
-            return {self.editor.notice: notice(in_words(error), "bad")}
+            result = self._told(opened, notice(in_words(error), "bad"))
+        return {self.result: result}
 
-    def _save(self, query: str, opened: Opened, values: Sequence[Box], author: str, note: str) -> Update:
+    @spoken
+    async def settle(self, request: gr.Request, result: Result, opened: Opened) -> Update:
+        """What came of a save, shown. The texts of another version that was opened meanwhile are not taken for what was
+        saved: there it is only told."""
+        require(request, "lead")
+        return result.shown if result.opened == opened else {self.editor.notice: result.told}
+
+    def _told(self, opened: Opened, told: str) -> Result:
+        return Result(opened, {self.editor.notice: told}, told)
+
+    def _save(self, query: str, opened: Opened, values: Sequence[Box], author: str, note: str) -> Result:
         try:
             saved = self.editor.save(opened, Fields.read(values), author, note)
         except Conflict as error:
             return self._conflict(query, opened, values, error)
         if saved.version <= opened["latest"]:
-            return {self.editor.notice: notice(f"Nothing to save: {saved.ref} holds all of this already.")}
-        told = f"{saved.ref} is saved. Run its cases, then publish it."
-        return {
-            **self._around(saved, saved.version, query),
-            **self.editor.saved(saved, saved.version, note),
-            self.editor.notice: notice(told, "good"),
-        }
+            return self._told(opened, notice(f"Nothing to save: {saved.ref} holds all of this already."))
+        told = notice(f"{saved.ref} is saved. Run its cases, then publish it.", "good")
+        remarks = saved.prompt.author, saved.prompt.note
+        if remarks != (author.strip(), plain_lines(note).strip()):
+            theirs = f"saved by {remarks[0]} meanwhile: {remarks[1]}"
+            told, note = notice(f"{saved.ref} holds all of this already, {theirs}\nYour note was not kept."), ""
+        shown = {**self._around(saved, saved.version, query), **self.editor.saved(saved, saved.version, note)}
+        return Result(opened, {**shown, self.editor.notice: told}, told)
 
-    def _conflict(self, query: str, opened: Opened, values: Sequence[Box], error: Conflict) -> Update:
+    def _conflict(self, query: str, opened: Opened, values: Sequence[Box], error: Conflict) -> Result:
         """Both texts, theirs as the version that is open; what was typed stays in the form."""
         shown = self.editor.conflict(opened, values, error)
         latest = shown[self.editor.opened]["latest"]
-        return {**self._around(self.desk.prompts.get(f"{opened['name']}@{latest}"), latest, query), **shown}
+        shown = {**self._around(self.desk.prompts.get(f"{opened['name']}@{latest}"), latest, query), **shown}
+        told = f"{error.what} Yours was not saved: bring your edits back, then save again."
+        return Result(opened, shown, notice(told, "bad"))
+
+
+def _unread(error: BotError | OSError, name: str, version: int) -> str:
+    """Why a version did not open."""
+    return str(error) if isinstance(error, BotError) else f"{name}@{version} cannot be read: {error}."
