@@ -61,9 +61,9 @@ def page_of(studio: Studio) -> Any:
     return page
 
 
-async def load(studio: Studio, at: Any = None) -> dict[Any, Any]:
-    """The tab opened by ada, who has version `at` open, or none yet."""
-    return await studio.load(ADA, at or {}, "production", "", None)
+async def load(studio: Studio, at: Any = None, stored: Any = None, who: Any = ADA) -> dict[Any, Any]:
+    """The tab opened by ada, who has version `at` open, or none yet, and whose browser kept `stored`."""
+    return await studio.load(who, at or {}, "production", "", None, stored or {}, *[""] * len(studio.editor.fields))
 
 
 async def all_of(updates: AsyncGenerator[dict[Any, Any], None]) -> dict[Any, Any]:
