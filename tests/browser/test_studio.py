@@ -1,5 +1,5 @@
 """A lead's day in the studio: sign in, find, edit, look, try, judge, save, publish, take back,
-a customer's thumb-down into an example, and two leads at once."""
+a customer's thumb-down into an example, two leads at once, and a server that is restarted meanwhile."""
 
 from __future__ import annotations
 
@@ -213,6 +213,56 @@ def publish_second(page: Page, other: Page, server: Server, shot: Shot) -> None:
     expect(page.locator("#history tbody tr").first).to_contain_text("forced")
     rows = server.rows("select label, version, who, forced from label_moves order by id desc limit 2")
     assert rows == [("production", 3, "ada", 1), ("staging", 5, "ben", 0)]
+
+
+def reopen(page: Page, server: Server, name: str) -> None:
+    """The page loaded anew with the tab open, by who is signed in; leaving edits behind is agreed to."""
+    page.goto(f"{server.address}/desk/")
+    expect(page.locator("#staff-head")).to_contain_text(f"you are {name}, lead")
+    page.get_by_role("tab", name="Prompts").click()
+    expect(page.locator("#preview .sent").first).to_be_visible()
+
+
+def kept(page: Page) -> str | None:
+    """What the browser keeps, scrambled."""
+    found: str | None = page.evaluate("localStorage.getItem('switchboard-unsaved-prompts')")
+    return found
+
+
+def test_edits_outlive_a_reload_and_a_restarted_server(page: Page, leads: Server, shot: Shot) -> None:
+    page.on("dialog", lambda dialog: dialog.accept())
+    sign_in(page, leads, "ada")
+    role, before = page.locator("#role textarea"), kept(page)
+    write_role(page, "You are {agent_name}. Answer in rhymes.")
+    page.locator("#note").get_by_label("Note").fill("Rhymes.")
+    expect(page.locator("#preview")).to_contain_text("Answer in rhymes.")
+    # Written once the page has looked at the form, the note last.
+    written = "before => ![before, null].includes(localStorage.getItem('switchboard-unsaved-prompts'))"
+    page.wait_for_function(written, arg=before)
+    page.wait_for_timeout(3_000)
+    leads.stop()
+    leads.start()
+    reopen(page, leads, "ada")
+    expect(role).not_to_have_value(re.compile("rhymes"))
+    expect(page.locator("#save-notice")).to_contain_text("kept in this browser")
+    shot(page, "studio-kept")
+    page.locator("#bring-back").click()
+    expect(role).to_have_value("You are {agent_name}. Answer in rhymes.")
+    expect(page.locator("#note").get_by_label("Note")).to_have_value("Rhymes.")
+    stored = kept(page)
+    page.locator("#save").click()
+    expect(page.locator("#save-notice")).to_contain_text("support@3 is saved")
+    page.wait_for_function("stored => localStorage.getItem('switchboard-unsaved-prompts') !== stored", arg=stored)
+    reopen(page, leads, "ada")
+    expect(role).to_have_value("You are {agent_name}. Answer in rhymes.")
+    expect(page.locator("#bring-back")).to_be_hidden()
+    write_role(page, "You are {agent_name}. Answer in verse.")
+    expect(page.locator("#preview")).to_contain_text("Answer in verse.")
+    page.wait_for_timeout(3_000)
+    page.context.clear_cookies()
+    sign_in(page, leads, "ben")
+    expect(page.locator("#bring-back")).to_be_hidden()
+    expect(page.locator("#save-notice")).not_to_contain_text("kept in this browser")
 
 
 @pytest.fixture

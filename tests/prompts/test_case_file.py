@@ -1,4 +1,4 @@
-"""A case is added without touching what people wrote, or the file stays as it was."""
+"""A case is added or taken out without touching what people wrote, or the file stays as it was."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.errors import PromptError
-from bot.prompts.case_file import add_case
+from bot.prompts.case_file import add_case, take_case
 from bot.prompts.cases import FILE, Case, Cases, read_cases
 from tests.conftest import ROOT
 
@@ -133,4 +133,72 @@ def test_the_first_error_is_told_where_nothing_can_be_read_after_it(
     monkeypatch.setattr("bot.prompts.case_file.read_cases", failing)
     with pytest.raises(PromptError, match="not certain that the case was saved: No space left"):
         added(tmp_path, BLOCK)
+    assert (tmp_path / FILE).read_text() == BLOCK
+
+
+def test_what_is_taken_out_is_what_was_added_and_it_can_be_written_again(tmp_path: Path) -> None:
+    added(tmp_path, BLOCK)
+    assert take_case(tmp_path, "New?") == ADDED, "its remark goes with it"
+    assert (tmp_path / FILE).read_text() == BLOCK
+    taken = take_case(tmp_path, "One?")
+    assert taken.startswith("# about returns\n")
+    assert "# the rules\nevery_reply:\n- max_sentences: 2\n" in (tmp_path / FILE).read_text()
+    assert read_cases(tmp_path).cases == []
+    assert added(tmp_path, None)
+    assert read_cases(tmp_path).cases == [CASE]
+    (tmp_path / FILE).write_text(f"cases:\n{taken}")
+    assert [case.title for case in read_cases(tmp_path).cases] == ["One?"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'cases: [{message: "One?", expect: [{contains: x}]}, {message: Two, expect: [{regex: y}]}]  # all\n# end\n',
+        "# all\ncases:\n- message: One?\n  expect: [{contains: x}]\n\n# of two\n-\n  message: Two\n"
+        "  expect:\n  - regex: |-\n      y\n# end",
+    ],
+)
+@pytest.mark.parametrize("title", ["One?", "Two"])
+def test_one_of_two_is_taken_out(tmp_path: Path, text: str, title: str) -> None:
+    (tmp_path / FILE).write_text(text)
+    before = {case.title: case for case in read_cases(tmp_path).cases}
+    take_case(tmp_path, title)
+    del before[title]
+    assert read_cases(tmp_path).cases == list(before.values())
+    made = (tmp_path / FILE).read_text()
+    assert "# all" in made
+    assert "# end" in made
+
+
+def test_what_looks_like_a_comment_in_a_text_stays(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_text(
+        "cases:\n- expect: [{contains: x}]\n  message: |-\n    a\n    # b\n- {message: Two, expect: [{regex: y}]}\n"
+    )
+    take_case(tmp_path, "Two")
+    assert [case.message for case in read_cases(tmp_path).cases] == ["a\n# b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (BLOCK, "no case “New.” any more"),
+        ("cases:\n-\n  # - odd\n  message: New?\n  expect: [{contains: x}]\n", "none can be taken out"),
+        ("{ broken", "not valid YAML"),
+    ],
+)
+def test_what_cannot_be_taken_out_is_told_and_the_file_stays(tmp_path: Path, text: str, fault: str) -> None:
+    (tmp_path / FILE).write_text(text)
+    with pytest.raises(PromptError, match=fault):
+        take_case(tmp_path, "New?")
+    assert (tmp_path / FILE).read_text() == text
+
+
+def test_a_disk_that_refuses_leaves_the_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, text: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / FILE).write_text(BLOCK)
+    monkeypatch.setattr("bot.prompts.case_file.write_atomic", full)
+    with pytest.raises(PromptError, match="The case was not taken out: No space left"):
+        take_case(tmp_path, "One?")
     assert (tmp_path / FILE).read_text() == BLOCK

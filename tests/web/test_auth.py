@@ -41,6 +41,7 @@ HANDLERS = {
     "CustomerPage": "customer", "Thumbs": "customer", "StaffPage": "operator", "Console": "operator", "Compare": "operator",
     "FeedbackTab": "lead", "Adapters": "engineer", "WorkshopTab": "engineer", "ProofTab": "lead", "Studio": "lead", "Shelf": "lead",
     "Editor": "lead", "AnsweringBoxes": "lead", "Changes": "lead", "SideBySide": "lead", "CaseRuns": "lead", "Publishing": "lead",
+    "Keeping": "lead",
 }  # fmt: skip
 """The least role of a page's handlers."""
 

@@ -61,9 +61,9 @@ def page_of(part: Any) -> Any:
     return page
 
 
-async def load(studio: Studio, at: Any = None) -> dict[Any, Any]:
-    """The tab opened by ada, who has version `at` open, or none yet."""
-    return await studio.load(ADA, at or {}, "production", "", None)
+async def load(studio: Studio, at: Any = None, stored: Any = None, who: Any = ADA) -> dict[Any, Any]:
+    """The tab opened by ada, who has version `at` open, or none yet, and whose browser kept `stored`."""
+    return await studio.load(who, at or {}, "production", "", None, stored or {}, *[""] * len(studio.editor.fields))
 
 
 async def all_of(updates: AsyncGenerator[dict[Any, Any], None]) -> dict[Any, Any]:
@@ -312,6 +312,28 @@ async def test_what_the_cases_ask_is_shown_as_it_is_now(studio: Studio, desk: De
         file.write_text(text)
         shown = await studio.pick_name(ADA, "support", "", opened(), [], "", *fields(desk))
         assert says in shown[studio.cases.asked], "and the prompt opens"
+
+
+async def test_a_case_that_was_a_mistake_is_taken_out(studio: Studio, desk: Desk) -> None:
+    part = studio.cases
+    assert (await load(studio))[part.chosen]["choices"] == ["greets", "thanks"]
+    shown = await part.take_out(ADA, opened(), "greets")
+    assert "“greets” is no case of support any more" in shown[part.notice]
+    assert "name: greets" in shown[part.notice], "what was taken can be written again"
+    assert shown[part.chosen] == gr.update(choices=["thanks"], value=None)
+    assert "greets" not in shown[part.asked]
+    assert [case.title for case in desk.prompts.cases("support").cases] == ["thanks"]
+    for at, title, says in (
+        (opened(), "greets", "no case “greets” any more"),
+        (opened(), None, "No case is chosen"),
+        ({}, "x", "No"),
+    ):
+        refused = await part.take_out(ADA, at, title)  # type: ignore[arg-type]
+        assert says in refused[part.notice]
+        assert set(refused) == {part.notice}
+    last = await part.take_out(ADA, opened(), "thanks")
+    assert last[part.chosen] == gr.update(choices=[], value=None)
+    assert desk.prompts.cases("support").every_reply, "what every reply must hold stays"
 
 
 async def test_closing_a_run_ends_its_cases(studio: Studio, desk: Desk) -> None:

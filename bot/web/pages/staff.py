@@ -55,7 +55,8 @@ class StaffPage:
         ):
             for setup in setups:
                 tab.select(self._refresher(setup), setup.controls, setup.filled, **QUIET)
-        self.studio.look_after(prompts_tab.select(**self.studio.loading))
+        self.studio.keeping.store.render()
+        self.studio.open_on(prompts_tab.select)
         feedback_tab.select(**self.feedback.looking)
         adapters_tab.select(self.adapters.load, None, self.adapters.filled, **QUIET)
         chosen = [self.workshop.recipe, self.workshop.run]

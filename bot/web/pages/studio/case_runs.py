@@ -1,5 +1,5 @@
 """The cases of a prompt, and how what stands in the form does in them beside the version in production: what passes, what
-fails, and why."""
+fails, and why. A case can be taken out here."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any
 import gradio as gr
 
 from bot.desk import Desk
-from bot.errors import PromptError
-from bot.prompts.cases import Cases
+from bot.errors import InvalidMessage, PromptError
+from bot.prompts.case_file import take_case
+from bot.prompts.cases import FILE, Cases
 from bot.prompts.library import PRODUCTION
 from bot.prompts.version import PromptVersion
 from bot.web.auth import require
@@ -39,10 +40,14 @@ class CaseRuns:
         self.results = gr.HTML("", padding=False, elem_classes="slot", elem_id="cases-results")
         with gr.Accordion("What the cases ask", open=False, elem_id="cases"):
             self.asked = gr.HTML("", padding=False, elem_id="cases-asked")
+            with gr.Row(elem_classes="label-row"):
+                self.chosen = gr.Dropdown([], label="Case", min_width=200, scale=2, elem_id="case-chosen")
+                self.take_button = gr.Button("Take out", min_width=120, size="md", elem_id="take-case-out")
         out = [self.send_button, self.stop_button, self.tried, self.since, self.notice, self.results]
         self.running = self.send_button.click(
             self.run, [editor.opened, *editor.fields], out, concurrency_id="replies", **QUIET
         )  # fmt: skip
+        self.take_button.click(self.take_out, [editor.opened, self.chosen], [*self.filled, self.notice], **QUIET)
         stop_first(self.stop_button.click, [self.running])
         self.stop_button.click(self.stopped, None, out, queue=False, **QUIET)
         # Results stand beside what they are of.
@@ -51,14 +56,16 @@ class CaseRuns:
 
     @property
     def filled(self) -> list[Any]:
-        return [self.asked]
+        return [self.asked, self.chosen]
 
     def listed(self, name: str) -> Update:
         """The prompt's cases as they are now."""
         try:
-            return {self.asked: cases_html(cases_of(self.desk, name))}
+            cases = cases_of(self.desk, name)
         except PromptError as error:
-            return {self.asked: notice(str(error))}
+            return {self.asked: notice(str(error)), self.chosen: gr.update(choices=[], value=None)}
+        titles = [case.title for case in cases.cases]
+        return {self.asked: cases_html(cases), self.chosen: gr.update(choices=titles, value=None)}
 
     async def run(self, request: gr.Request, opened: Opened, *values: Box) -> AsyncGenerator[Update, None]:
         """Progress, then the table."""
@@ -83,6 +90,22 @@ class CaseRuns:
             yield open_form(self, True)
         except Exception as error:
             yield {**self._empty(), self.notice: notice(in_words(error), "bad")}
+
+    async def take_out(self, request: gr.Request, opened: Opened, title: str | None) -> Update:
+        """A case that was a mistake; all versions are judged without it from then on."""
+        require(request, "lead")
+        try:
+            return await asyncio.to_thread(self._take_out, opened, title)
+        except Exception as error:
+            return {self.notice: notice(in_words(error), "bad")}
+
+    def _take_out(self, opened: Opened, title: str | None) -> Update:
+        if not opened or not title:
+            raise InvalidMessage("No case is chosen.", "Choose one from the list.")
+        name = opened["name"]
+        taken = take_case(self.desk.prompts.root / name, title)
+        told = f"“{title}” is no case of {name} any more. To have it back, write it into its {FILE} again:\n{taken}"
+        return {**self.listed(name), self.notice: notice(told, "good")}
 
     def _standing(self, new: PromptVersion) -> PromptVersion | None:
         """The version in production, where that is another one."""

@@ -156,6 +156,15 @@ class Editor:
     def _typed(self, opened: Opened, fields: Fields, note: str) -> bool:
         return bool(opened) and bool(note.strip() or is_edited(self.desk.prompts, opened, fields))
 
+    def unsaved(self, opened: Opened, aside: Sequence[Aside], fields: Fields, note: str) -> list[Aside]:
+        """What was put aside, and what stands in the form as the last."""
+        return [*aside, *([Aside(opened, fields, note)] if is_edited(self.desk.prompts, opened, fields) else [])]
+
+    def found_again(self, aside: Sequence[Aside]) -> Update:
+        """Edits that the browser kept, to be brought back."""
+        told = "What you had not saved was kept in this browser. Bring it back with the button below."
+        return {**self.kept(aside), self.notice: notice(told)} if aside else {}
+
     def kept(self, aside: Sequence[Aside]) -> Update:
         """What is put aside. The button says whose turn it is."""
         if not aside:

@@ -152,10 +152,19 @@ def fields_before(library: PromptLibrary, opened: Opened) -> Fields:
         return shown_fields(open_version(library, opened).prompt)
 
 
+def check_known(opened: Opened, fields: Fields) -> None:
+    """Raises InvalidMessage where the form holds texts and the server has forgotten of what, as it may after an hour."""
+    if not opened and any(fields.values()):
+        raise InvalidMessage(
+            "The desk no longer knows which version this form was filled from: the page was away for long.",
+            "Copy what you typed since, then reload the page; your edits from before can be brought back there.",
+        )
+
+
 def open_version(library: PromptLibrary, opened: Opened) -> PromptVersion:
     """The version that the form was filled from."""
     if not opened:
-        raise InvalidMessage("No version is open.", "Reload the page and choose one.")
+        raise InvalidMessage("No version is open.", "Copy what you typed, then reload the page and choose one.")
     return library.get(f"{opened['name']}@{opened['version']}")
 
 

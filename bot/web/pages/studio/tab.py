@@ -20,12 +20,14 @@ from bot.web.pages.studio.answering import Box
 from bot.web.pages.studio.case_runs import CaseRuns
 from bot.web.pages.studio.changes import Changes
 from bot.web.pages.studio.editor import Editor
-from bot.web.pages.studio.form import Aside, Fields, Form, Opened
+from bot.web.pages.studio.form import Aside, Fields, Form, Opened, check_known
+from bot.web.pages.studio.keeping import Keeping
 from bot.web.pages.studio.preview import Preview
 from bot.web.pages.studio.publishing import Publishing, Tried
 from bot.web.pages.studio.results_html import since_html
 from bot.web.pages.studio.shelf import Shelf
 from bot.web.pages.studio.side_by_side import SideBySide
+from bot.web.pages.studio.unsaved import Stored
 
 Kept = list[Aside]
 
@@ -50,6 +52,7 @@ class Studio:
                 self.shelf = Shelf(desk)
             with gr.Column(scale=6, min_width=340):
                 self.editor = Editor(desk)
+                self.keeping = Keeping(desk, self.editor)
             with gr.Column(scale=6, min_width=340, elem_classes="panel"), gr.Tabs(elem_id="studio-tabs"):
                 with gr.Tab("Preview"):
                     self.preview = Preview(desk, self.editor)
@@ -93,8 +96,8 @@ class Studio:
         saving.then(editor.clear_note, notes, notes, **QUIET)
         # Not `input`: what is deleted or pasted changes a box too. One listener, for Gradio lets two that wait for the same
         # box start each other again and again.
-        typed = [box.change for box in (*editor.boxes, self.preview.question)]
-        gr.on(typed, trigger_mode="always_last", **self._looking)
+        typed = [box.change for box in (*editor.boxes, editor.note, self.preview.question)]
+        gr.on(typed, trigger_mode="always_last", **self._looking).then(**self.keeping.keeping)
 
     @property
     def _looking(self) -> dict[str, Any]:
@@ -107,8 +110,12 @@ class Studio:
         return {"fn": self.look, "inputs": given, "outputs": shown, **QUIET}
 
     def look_after(self, run: Any) -> None:
-        """Bring what is shown of the form up to date once `run` has filled it."""
-        run.then(**self._looking)
+        """Bring what is shown of the form up to date once `run` has filled it, and what the browser keeps of it."""
+        run.then(**self._looking).then(**self.keeping.keeping)
+
+    def open_on(self, event: Any) -> None:
+        """Have `event` open the tab."""
+        self.look_after(event(**self.keeping.fetching).then(**self._loading))
 
     @spoken
     async def look(
@@ -143,20 +150,32 @@ class Studio:
         ]  # fmt: skip
 
     @property
-    def loading(self) -> dict[str, Any]:
-        """A listener's arguments that fill the tab when it is opened."""
-        return {"fn": self.load, "inputs": self.publishing.now, "outputs": [*self.filled, self.preview.question], **QUIET}
+    def _loading(self) -> dict[str, Any]:
+        given = [*self.publishing.now, self.keeping.stored, *self.editor.fields]
+        return {"fn": self.load, "inputs": given, "outputs": [*self.filled, self.preview.question], **QUIET}
 
     @spoken
-    async def load(self, request: gr.Request, opened: Opened, label: str | None, query: str, tried: Tried | None) -> Update:
+    async def load(
+        self,
+        request: gr.Request,
+        opened: Opened,
+        label: str | None,
+        query: str,
+        tried: Tried | None,
+        stored: Stored,
+        *values: Box,
+    ) -> Update:
         """Fills the tab when it is opened. What is open already, perhaps edited, stays; what there is to choose, and where
-        the labels are, may be the work of others meanwhile."""
+        the labels are, may be the work of others meanwhile. Where nothing is open, what this browser kept can be brought
+        back."""
         person = require(request, "lead")
         if opened:
             labelled = await self.publishing.refresh(request, opened, label, query, tried)
             return {**labelled, **await asyncio.to_thread(self._listed, opened["name"])}
-        found = await asyncio.to_thread(self._first)
-        return {**found, **self.editor.signed(person, "")}
+        check_known(opened, Fields.read(values))
+        shown = {**await asyncio.to_thread(self._first), **self.editor.signed(person, "")}
+        kept = self.editor.found_again(await asyncio.to_thread(self.keeping.kept, person, stored))
+        return {**shown, **self._both_told(shown, kept)}
 
     def _listed(self, name: str) -> Update:
         """What else there is of a prompt now."""
@@ -205,6 +224,7 @@ class Studio:
         require(request, "lead")
         if not name:
             raise InvalidMessage("No prompt is chosen.", "Choose one from the list.")
+        check_known(opened, Fields.read(values))
         shown = await asyncio.to_thread(self._open_newest, name, query)
         # It may have been chosen anew meanwhile, and that comes next.
         del shown[self.shelf.name]
@@ -215,14 +235,18 @@ class Studio:
         self, request: gr.Request, version: int, query: str, opened: Opened, aside: Kept, note: str, *values: Box
     ) -> Update:
         require(request, "lead")
+        check_known(opened, Fields.read(values))
         shown = await asyncio.to_thread(self._open, opened["name"], version, query)
         del shown[self.shelf.name], shown[self.shelf.version], shown[self.sides.questions]
         return await asyncio.to_thread(self._over, shown, opened, aside, Fields.read(values), note)
 
     def _over(self, shown: Update, opened: Opened, aside: Kept, fields: Fields, note: str) -> Update:
         """What is opened, and what was typed before it put aside; both are told where there is something of both."""
-        kept, notice_of = self.editor.put_aside(opened, aside, fields, note or ""), self.editor.notice
-        return {**shown, **kept, notice_of: shown.get(notice_of, "") + kept.get(notice_of, "")}
+        return {**shown, **self._both_told(shown, self.editor.put_aside(opened, aside, fields, note or ""))}
+
+    def _both_told(self, shown: Update, kept: Update) -> Update:
+        notice_of = self.editor.notice
+        return {**kept, notice_of: shown.get(notice_of, "") + kept.get(notice_of, "")}
 
     async def begin(
         self,
@@ -238,6 +262,7 @@ class Studio:
         """A new prompt, opened; what was typed into the form before is put aside."""
         person = require(request, "lead")
         try:
+            check_known(opened, Fields.read(values))
             written = person.name or (author or "").strip() or signature(person)
             begun = await asyncio.to_thread(begin, self.desk.prompts, (name or "").strip(), source, written)
             shown = await asyncio.to_thread(self._open, begun.name, 1, "")
@@ -251,6 +276,7 @@ class Studio:
         self, request: gr.Request, query: str, opened: Opened, aside: Kept, note: str, *values: Box
     ) -> Update:
         require(request, "lead")
+        check_known(opened, Fields.read(values))
         if not aside:
             return {self.editor.aside: []}
         back = aside[-1].opened
