@@ -55,7 +55,7 @@ class StaffPage:
         ):
             for setup in setups:
                 tab.select(self._refresher(setup), setup.controls, setup.filled, **QUIET)
-        self.studio.keeping.store.render()
+        self.studio.keeping.store.render()  # type: ignore[no-untyped-call]
         self.studio.open_on(prompts_tab.select)
         feedback_tab.select(**self.feedback.looking)
         adapters_tab.select(self.adapters.load, None, self.adapters.filled, **QUIET)

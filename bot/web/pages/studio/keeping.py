@@ -45,7 +45,9 @@ class Keeping:
         """A listener's arguments that have the browser keep what is not saved. Follows what looks at the form, and has no
         trigger of its own: one that waits for the same boxes would start the other again."""
         given = [self.editor.opened, self.editor.aside, self.editor.note, self.stored, *self.editor.fields]
-        return {"fn": self.keep, "inputs": given, "outputs": [self.store, self.stored, self.editor.notice], **QUIET}
+        out = [self.store, self.stored, self.editor.notice]
+        # One that comes while another is under way brings the last that was typed: it must not be left out.
+        return {"fn": self.keep, "inputs": given, "outputs": out, "trigger_mode": "multiple", **QUIET}
 
     @spoken
     async def fetch(self, request: gr.Request, kept: object) -> Stored:
