@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Dialog, Page, expect
+from playwright.sync_api import Page, expect
 
 from bot.desk import Desk
 from bot.prompts.schema import parse_prompt
@@ -216,7 +216,7 @@ def publish_second(page: Page, other: Page, server: Server, shot: Shot) -> None:
 
 
 def reopen(page: Page, server: Server, name: str) -> None:
-    """The page loaded anew with the tab open, by who is signed in; leaving edits behind is agreed to."""
+    """The page loaded anew with the tab open, by who is signed in."""
     page.goto(f"{server.address}/desk/")
     expect(page.locator("#staff-head")).to_contain_text(f"you are {name}, lead")
     page.get_by_role("tab", name="Prompts").click()
@@ -230,7 +230,6 @@ def kept(page: Page) -> str | None:
 
 
 def test_edits_outlive_a_reload_and_a_restarted_server(page: Page, leads: Server, shot: Shot) -> None:
-    page.on("dialog", lambda dialog: dialog.accept())
     sign_in(page, leads, "ada")
     role, before = page.locator("#role textarea"), kept(page)
     write_role(page, "You are {agent_name}. Answer in rhymes.")
@@ -303,20 +302,6 @@ def test_edits_survive_a_look_at_another_version_and_faults_name_their_place(des
     role.fill("You are {who}.")
     role.blur()
     expect(desk.locator("#preview")).to_contain_text("'{who}' is not declared under variables")
-    asked: list[str] = []
-
-    def stay(dialog: Dialog) -> None:
-        asked.append(dialog.type)
-        dialog.dismiss()
-
-    desk.on("dialog", stay)
-    expect(desk.locator("#variables [data-unsaved]")).to_be_attached()
-    desk.evaluate("() => { setTimeout(() => location.reload()) }")
-    for _ in range(50):
-        desk.wait_for_timeout(100)
-        if asked:
-            break
-    assert asked == ["beforeunload"], "a reload would drop what was typed"
     desk.locator("#prompt-versions").get_by_text("Version 1").click()
     expect(desk.locator("#save-notice")).to_contain_text("put aside")
     desk.locator("#bring-back").click()

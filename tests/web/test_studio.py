@@ -255,7 +255,7 @@ async def test_what_was_tried_is_marked_once_the_form_holds_something_else(studi
     run = (await all_of(studio.cases.run(ADA, opened(), *values)))[studio.cases.tried]
 
     async def marked(at: Opened, values: list[Any], asked: Any, run: Any) -> list[bool]:
-        shown = await studio.look(ADA, at, [], "", 1, DRAFT, asked, run, *values)
+        shown = await studio.look(ADA, at, "", 1, DRAFT, asked, run, *values)
         return ["edited the form since" in shown[part.since] for part in (studio.sides, studio.cases)]
 
     assert await marked(opened(), values, asked, run) == [False, False]
@@ -407,21 +407,6 @@ async def test_where_there_is_no_prompt_one_is_begun(studio: Studio, desk: Desk)
     begun = await studio.begin(ADA, "first", source, "", {}, [], "", *[""] * len(studio.editor.fields))  # type: ignore[typeddict-item]
     assert begun[studio.editor.opened]["name"] == "first"
     assert begun[studio.editor.aside] == []
-
-
-async def test_the_page_is_marked_while_anything_is_not_saved(studio: Studio, desk: Desk) -> None:
-    async def marked(at: Opened, values: list[Any], aside: Any = ()) -> bool:
-        shown = await studio.look(ADA, at, list(aside), "", 1, DRAFT, None, None, *values)
-        return "data-unsaved" in shown[studio.editor.variables]
-
-    edited = fields(desk, role="Answer.")
-    assert not await marked(opened(), fields(desk))
-    assert await marked(opened(), edited)
-    kept = (await studio.pick_version(ADA, 1, "", opened(), [], "", *edited))[studio.editor.aside]
-    assert await marked(opened(), fields(desk), kept), "what was put aside is not saved either"
-    await save(studio, ADA, opened(), "Shorter.", edited)
-    assert not await marked(opened(2, 2), edited)
-    assert "[data-unsaved]" in studio.editor.variables.js_on_load
 
 
 async def test_edits_are_put_aside_and_brought_back(studio: Studio, desk: Desk) -> None:

@@ -217,7 +217,7 @@ async def test_another_who_saved_meanwhile_loses_nothing_of_how_it_answers(studi
 
 async def test_a_variable_can_be_put_into_texts_as_soon_as_it_is_named(studio: Studio, desk: Desk) -> None:
     values = fields(desk, variables=(Row("shop", "The shop", "x"),))
-    looked = await studio.look(ADA, opened(), [], "", 1, DRAFT, None, None, *values)
+    looked = await studio.look(ADA, opened(), "", 1, DRAFT, None, None, *values)
     assert 'data-insert="{shop}"' in looked[studio.editor.variables]
     assert "Variable shop" in looked[studio.changes.changes]
 

@@ -216,9 +216,8 @@ async def test_edits_of_a_version_that_cannot_be_read_any_more_are_saved_over_an
     file.write_text("{ broken")
     if not is_there:
         file.unlink()
-    looked = await studio.look(ADA, opened(2, 2), [], "", 2, DRAFT, *mine)
+    looked = await studio.look(ADA, opened(2, 2), "", 2, DRAFT, None, None, *mine)
     assert "notice-bad" in looked[studio.changes.changes]
-    assert "data-unsaved" in looked[editor.variables]
     shown = await studio.pick_version(ADA, 1, "", opened(2, 2), [], "Why.", *mine)
     back = await studio.bring_back(ADA, "", opened(1, 2), shown[editor.aside], "", *fields(desk))
     assert "support@2" in back[editor.notice]

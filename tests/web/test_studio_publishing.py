@@ -146,7 +146,8 @@ async def test_the_old_versions_to_ask_are_as_the_labels_are(studio: Studio, des
     shown = await publish(studio, desk, ADA, "production", "It greets", second[studio.publishing.seen])
     choices = [("Version 2, production", 2), ("Version 1", 1)]
     assert shown[studio.sides.against] == gr.update(choices=choices), "what is chosen stays"
-    again = await studio.load(ADA, opened(2, 2), "production", "", None)
+    values = [""] * len(studio.editor.fields)
+    again = await studio.load(ADA, opened(2, 2), "production", "", None, {}, *values)
     assert again[studio.sides.against] == gr.update(choices=choices)
     page = page_of(studio)
     asked = [fn for fn in page.fns.values() if fn.fn == studio.publishing.refresh]

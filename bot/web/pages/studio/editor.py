@@ -173,12 +173,10 @@ class Editor:
         label = f"Bring my edits of {last['name']}@{last['version']} back"
         return {self.aside: list(aside), self.back_button: gr.update(value=label, visible=True)}
 
-    def chips(self, opened: Opened, aside: Sequence[Aside], fields: Fields) -> Any:
-        """The variables as they are named now, to be put into texts; marked while there is anything that is not saved."""
-        if not opened:
-            return gr.skip()
-        unsaved = bool(aside) or is_edited(self.desk.prompts, opened, fields)
-        return variables_html(fields.answering.variables, unsaved)
+    @staticmethod
+    def chips(opened: Opened, fields: Fields) -> Any:
+        """The variables as they are named now, to be put into texts."""
+        return variables_html(fields.answering.variables) if opened else gr.skip()
 
     @spoken
     async def add(self, request: gr.Request, *values: Box) -> list[Any]:

@@ -1,7 +1,3 @@
-// A page whose form holds edits that are not saved is not left without being asked.
-window.addEventListener("beforeunload", (event) => {
-  if (element.querySelector("[data-unsaved]")) event.preventDefault();
-});
 // A click on a variable's chip puts it where the cursor is, or was last, in the form; undo takes it out again.
 let box = null;
 document.addEventListener("focusin", (event) => {

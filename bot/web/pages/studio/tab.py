@@ -102,7 +102,7 @@ class Studio:
     @property
     def _looking(self) -> dict[str, Any]:
         sides, tried = [self.changes.before, self.changes.after], [self.sides.tried, self.cases.tried]
-        given = [self.editor.opened, self.editor.aside, self.preview.question, *sides, *tried, *self.editor.fields]
+        given = [self.editor.opened, self.preview.question, *sides, *tried, *self.editor.fields]
         shown = [
             self.preview.preview, self.preview.findings, self.changes.changes, self.editor.variables, self.sides.since,
             self.cases.since,
@@ -122,7 +122,6 @@ class Studio:
         self,
         request: gr.Request,
         opened: Opened,
-        aside: Kept,
         question: str,
         before: int | None,
         after: int | None,
@@ -138,7 +137,7 @@ class Studio:
             self.cases.since: since_html(run, form),
             **await self.preview.look(request, opened, question, *values),
             self.changes.changes: await self.changes.look(request, opened, before, after, *values),
-            self.editor.variables: await asyncio.to_thread(self.editor.chips, opened, aside, form[1]),
+            self.editor.variables: self.editor.chips(opened, form[1]),
         }
 
     @property

@@ -23,9 +23,8 @@ GIVEN = {
 }
 
 
-def variables_html(variables: Sequence[Row], unsaved: bool = False) -> str:
-    """The variables that texts may hold, to be put in by a click, with what they stand for; marked where the form holds what
-    is not saved."""
+def variables_html(variables: Sequence[Row]) -> str:
+    """The variables that texts may hold, to be put in by a click, with what they stand for."""
     told = {row.name: row.told() for row in variables if row.name} | GIVEN
     chips = "".join(
         f'<button type="button" class="chip" data-insert="{{{escape(name)}}}" title="{escape(text)}">'
@@ -34,7 +33,7 @@ def variables_html(variables: Sequence[Row], unsaved: bool = False) -> str:
     )
     rows = [(f"{{{name}}}", escape(text)) for name, text in told.items()]
     return (
-        f'<div class="variables"{" data-unsaved" if unsaved else ""}><span>Variables</span>{chips}'
+        f'<div class="variables"><span>Variables</span>{chips}'
         f"<details><summary>What they stand for</summary>{table(rows)}</details></div>"
     )
 
