@@ -64,7 +64,7 @@ def test_a_question_said_loosely_keeps_its_values() -> None:
     loose = Loose({"cancel": ["cancelling", "terminate"], "order": ["ordering"]}, {"do", "i", "my", "of", "a", "at"})
     text = "how do I cancel my order of a Brenwick at ada@mail.example for $4.50"
     said = [loose.say(text, random.Random(seed)) for seed in range(300)]
-    assert 120 < said.count(text) < 200
+    assert 130 < said.count(text) < 260
     assert len(set(said)) > 40
     for value in ("Brenwick", "ada@mail.example", "$4.50"):
         assert all(value in other for other in said)
