@@ -135,6 +135,6 @@ class LabelMaker:
 
     def _instruction(self, names: list[str]) -> Turn:
         self.values.rng.shuffle(names)
-        found = part(self.sheet["instructions"], "labels", self.split)
-        wording = choose(self.values.pick((*found, *self.more) if self.split == "train" else found), self.values.rng)
+        found = part(self.sheet["instructions"], "labels", self.split, self.more)
+        wording = choose(self.values.pick(found), self.values.rng)
         return system(fill(wording, {"l": ", ".join(names), "lines": "\n".join(f"- {name}" for name in names)}))

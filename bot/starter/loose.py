@@ -1,6 +1,6 @@
-"""Questions said loosely, so that no question is met twice: words left out, swapped for words near in meaning, turned round.
+"""Questions said loosely, so that few are met twice: words left out, put in another order, swapped for near ones.
 
-Contract: `neighbours(texts, encoder)` finds the near words of all words in the texts once; `Loose.say` then changes a
+Contract: `neighbours(texts, encoder, small)` finds the near words of all words in the texts once; `Loose.say` then changes a
 text at random. Only plain lower-case words change: values, names and numbers are the same afterwards. Training alone
 uses it; without it a model learns the trained wordings by heart and takes any other for a question without an answer.
 """
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bot.files import write_atomic
 from bot.starter.meaning import Encoder
 
 _WORD = re.compile(r"(?<![\w{'@./-])[a-z]{3,}(?![\w}'@/-]|\.\w)")
@@ -68,7 +69,7 @@ class Loose:
 
     def save(self, path: Path) -> None:
         """Write the near words to a file."""
-        path.write_text(json.dumps(self.near))
+        write_atomic(path, json.dumps(self.near))
 
     @classmethod
     def load(cls, path: Path, small: Collection[str]) -> Loose:

@@ -55,8 +55,7 @@ class RoleMaker:
         entry, more = self.sheet, self.more
         for key in keys:
             entry, more = entry[key], more.get(key, {})
-        found = part(entry, "/".join(keys), self.split)
-        return choose(self.values.pick((*found, *more) if self.split == "train" else found), self.values.rng)
+        return choose(self.values.pick(part(entry, "/".join(keys), self.split, tuple(more))), self.values.rng)
 
     def sign(self, role: Role) -> str:
         """A sign-off phrase."""

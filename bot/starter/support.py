@@ -218,7 +218,7 @@ class SupportMaker:
         items = [
             self.layouts["desk"]["item"].format(i=i, title=title, text=text) for i, (title, text) in enumerate(passages, 1)
         ]
-        wording = self.values.pick((*part(self.follow["match"], "match", "train"), *self.more["match"]))
+        wording = self.values.pick(part(self.follow["match"], "match", self.wording, self.more["match"]))
         turns = [system("\n".join([choose(wording, self.values.rng), "", self.layouts["desk"]["header"], *items]))]
         for question, number in asked:
             said = str(number) if number else "none"

@@ -87,9 +87,10 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def part(wordings: Sequence[str], key: str, split: Split) -> tuple[str, ...]:
-    """The trained or the held-out wordings of a list. Lists under three are too short to hold any out."""
-    return _part(tuple(wordings), key, split)
+def part(wordings: Sequence[str], key: str, split: Split, more: Sequence[str] = ()) -> tuple[str, ...]:
+    """The trained or the held-out wordings of a list. Lists under three are too short to hold any out; `more` only train."""
+    found = _part(tuple(wordings), key, split)
+    return (*found, *more) if split == "train" else found
 
 
 @cache
@@ -121,8 +122,7 @@ class Fact:
     def wordings(self, which: Literal["ask", "say"], split: Split) -> tuple[str, ...]:
         """Trained or held-out wordings of the question or the passage."""
         own, more = (self.ask, self.more_ask) if which == "ask" else (self.say, self.more_say)
-        found = part(own, f"{self.wording_key or self.id}/{which}", split)
-        return (*found, *more) if split == "train" else found
+        return part(own, f"{self.wording_key or self.id}/{which}", split, more)
 
     @cached_property
     def slots(self) -> frozenset[str]:
