@@ -32,13 +32,14 @@ def add_case(folder: Path, case: Case, remark: str) -> None:
         raise PromptError(f"{_left(folder, case)}: {error.strerror or error}.", "Make room, then save again.") from None
 
 
-def take_case(folder: Path, title: str) -> str:
+def take_case(folder: Path, title: str, remark: str) -> str:
     """Takes the case of that title out, with the comments right above it, and returns what it took, to be written again
-    perhaps. Raises PromptError, with the file as it was, where there is no such case or it cannot be taken out without
-    writing the file anew; where the disk refuses, it says what is there."""
+    perhaps. `remark`, of one line, stands at the file's end as a comment. Raises PromptError, with the file as it was, where
+    there is no such case or it cannot be taken out without writing the file anew; where the disk refuses, it says what is
+    there."""
     try:
         with alone(folder):
-            return _take(folder, title)
+            return _take(folder, title, remark)
     except OSError as error:
         raise PromptError(f"{_kept(folder, title)}: {error.strerror or error}.", "Make room, then try again.") from None
 
@@ -52,13 +53,14 @@ def _kept(folder: Path, title: str) -> str:
     return "The case was not taken out" if there else "The case is out, but the disk failed meanwhile, so it may come back"
 
 
-def _take(folder: Path, title: str) -> str:
+def _take(folder: Path, title: str, remark: str) -> str:
     path, before = folder / FILE, read_cases(folder)
     number = next((number for number, case in enumerate(before.cases) if case.title == title), None)
     if number is None:
         raise PromptError(f"There is no case “{title}” any more.", "Choose one of those that there are.")
     left = before.model_copy(update={"cases": [*before.cases[:number], *before.cases[number + 1 :]]})
     text, taken = _without(read_text(path), number, before.cases)
+    text += f"# {remark}\n"
     if not _holds(text, left):
         raise PromptError(
             f"{path} writes its cases in a form that none can be taken out of.",

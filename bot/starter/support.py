@@ -196,8 +196,9 @@ class SupportMaker:
         self.values.rng.shuffle(held)
         # The question that was searched for comes first, so that an order that means something is always met there.
         questions = [first, *(self.ask(statement) for statement in held[:4] if statement.fact is not first.fact)]
-        if missing and self.values.chance(0.1):
-            questions.append(self.values.pick(missing))
+        if missing and self.values.chance(0.4):
+            # What none of these passages answers, among what they do: declining is learnt by the difference.
+            questions.insert(self.values.number(1, len(questions)), self.values.pick(missing))
         turns = [self.head(role, passages)]
         for question in questions:
             turns += [user(self.typed(question.text)), self.answer(role, question, passages)]

@@ -138,9 +138,9 @@ def test_the_first_error_is_told_where_nothing_can_be_read_after_it(
 
 def test_what_is_taken_out_is_what_was_added_and_it_can_be_written_again(tmp_path: Path) -> None:
     added(tmp_path, BLOCK)
-    assert take_case(tmp_path, "New?") == ADDED, "its remark goes with it"
-    assert (tmp_path / FILE).read_text() == BLOCK
-    taken = take_case(tmp_path, "One?")
+    assert take_case(tmp_path, "New?", "Taken out by ada: 'New?'") == ADDED, "its remark goes with it"
+    assert (tmp_path / FILE).read_text() == f"{BLOCK}# Taken out by ada: 'New?'\n"
+    taken = take_case(tmp_path, "One?", "Taken out by ada: 'One?'")
     assert taken.startswith("# about returns\n")
     assert "# the rules\nevery_reply:\n- max_sentences: 2\n" in (tmp_path / FILE).read_text()
     assert read_cases(tmp_path).cases == []
@@ -162,19 +162,19 @@ def test_what_is_taken_out_is_what_was_added_and_it_can_be_written_again(tmp_pat
 def test_one_of_two_is_taken_out(tmp_path: Path, text: str, title: str) -> None:
     (tmp_path / FILE).write_text(text)
     before = {case.title: case for case in read_cases(tmp_path).cases}
-    take_case(tmp_path, title)
+    take_case(tmp_path, title, "x")
     del before[title]
     assert read_cases(tmp_path).cases == list(before.values())
     made = (tmp_path / FILE).read_text()
     assert "# all" in made
-    assert "# end" in made
+    assert "# end\n# x\n" in made
 
 
 def test_what_looks_like_a_comment_in_a_text_stays(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text(
         "cases:\n- expect: [{contains: x}]\n  message: |-\n    a\n    # b\n- {message: Two, expect: [{regex: y}]}\n"
     )
-    take_case(tmp_path, "Two")
+    take_case(tmp_path, "Two", "x")
     assert [case.message for case in read_cases(tmp_path).cases] == ["a\n# b"]
 
 
@@ -189,7 +189,7 @@ def test_what_looks_like_a_comment_in_a_text_stays(tmp_path: Path) -> None:
 def test_what_cannot_be_taken_out_is_told_and_the_file_stays(tmp_path: Path, text: str, fault: str) -> None:
     (tmp_path / FILE).write_text(text)
     with pytest.raises(PromptError, match=fault):
-        take_case(tmp_path, "New?")
+        take_case(tmp_path, "New?", "x")
     assert (tmp_path / FILE).read_text() == text
 
 
@@ -200,5 +200,5 @@ def test_a_disk_that_refuses_leaves_the_case(tmp_path: Path, monkeypatch: pytest
     (tmp_path / FILE).write_text(BLOCK)
     monkeypatch.setattr("bot.prompts.case_file.write_atomic", full)
     with pytest.raises(PromptError, match="The case was not taken out: No space left"):
-        take_case(tmp_path, "One?")
+        take_case(tmp_path, "One?", "x")
     assert (tmp_path / FILE).read_text() == BLOCK

@@ -183,6 +183,24 @@ async def test_every_handler_asks_for_its_role(desk: Desk) -> None:
     assert seen == set(HANDLERS)
 
 
+async def test_tabs_that_would_refuse_somebody_are_greyed_out(desk: Desk) -> None:
+    owners = {
+        "Prompts": "Studio",
+        "Feedback": "FeedbackTab",
+        "Adapters": "Adapters",
+        "Workshop": "WorkshopTab",
+        "Proof": "ProofTab",
+    }
+    with gr.Blocks():
+        page = staff.StaffPage(desk)
+    for role in ROLES[1:]:
+        shown = await page.load(asked_by(role))
+        assert f"you are {role}" in shown.pop(page.head)
+        assert not any(tab.interactive for tab in shown.values())
+        lesser = {name for name, owner in owners.items() if RANKS.index(role) < RANKS.index(HANDLERS[owner])}
+        assert {tab.label for tab in shown} == lesser
+
+
 async def test_signing_in_and_out(http: httpx.AsyncClient) -> None:
     page = {"accept": "text/html"}
     sent = await http.get("/desk/?tab=prompts", headers=page)

@@ -4,6 +4,7 @@ nothing a lead typed is lost on the way."""
 from __future__ import annotations
 
 import asyncio
+import datetime
 import shutil
 import threading
 from collections.abc import AsyncGenerator
@@ -17,7 +18,7 @@ import pytest
 from bot.desk import Desk
 from bot.engine.scripted import ScriptedEngine
 from bot.errors import PromptError
-from bot.prompts.cases import Cases
+from bot.prompts.cases import FILE, Cases
 from bot.prompts.library import DRAFT
 from bot.prompts.schema import Prompt
 from bot.publishing.labelling import Wish, put_label
@@ -323,6 +324,7 @@ async def test_a_case_that_was_a_mistake_is_taken_out(studio: Studio, desk: Desk
     assert shown[part.chosen] == gr.update(choices=["thanks"], value=None)
     assert "greets" not in shown[part.asked]
     assert [case.title for case in desk.prompts.cases("support").cases] == ["thanks"]
+    assert f"# Taken out by ada on {datetime.date.today()}: 'greets'" in (desk.prompts.root / "support" / FILE).read_text()
     for at, title, says in (
         (opened(), "greets", "no case “greets” any more"),
         (opened(), None, "No case is chosen"),

@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from bot.desk import Desk
+from bot.types import PersonRole
 from bot.web.auth import require
 from bot.web.pages.adapters import Adapters
 from bot.web.pages.chat import Chats
@@ -55,6 +56,10 @@ class StaffPage:
         ):
             for setup in setups:
                 tab.select(self._refresher(setup), setup.controls, setup.filled, **QUIET)
+        self.taking: dict[Any, PersonRole] = {
+            prompts_tab: "lead", feedback_tab: "lead", adapters_tab: "engineer",
+            workshop_tab: WorkshopTab.role, proof_tab: ProofTab.role,
+        }  # fmt: skip
         self.studio.keeping.store.render()  # type: ignore[no-untyped-call]
         self.studio.open_on(prompts_tab.select)
         feedback_tab.select(**self.feedback.looking)
@@ -86,12 +91,20 @@ class StaffPage:
 
         return refresh
 
+    @property
+    def filled(self) -> list[Any]:
+        """What `load` fills."""
+        return [self.head, *self.taking]
+
     @spoken
-    async def load(self, request: gr.Request) -> str:
+    async def load(self, request: gr.Request) -> Update:
+        """Who is here, on which engine. Tabs that would refuse them are greyed out and cannot be opened."""
         person = require(request, "operator")
         base = await asyncio.to_thread(lambda: self.desk.base.name)
         you = f"you are {person.name}, {person.role}" if person.name else f"you are {person.role}"
-        return _head(f"{base} · {self.desk.engine.name} engine · {you}", signed_in=bool(person.name))
+        head = _head(f"{base} · {self.desk.engine.name} engine · {you}", signed_in=bool(person.name))
+        closed = {tab: gr.Tab(interactive=False) for tab, role in self.taking.items() if not person.may(role)}
+        return {self.head: head, **closed}
 
 
 def _head(about: str, signed_in: bool = False) -> str:
@@ -106,7 +119,7 @@ def build(desk: Desk) -> gr.Blocks:
     """The page over one desk."""
     with gr.Blocks(title="Switchboard desk", analytics_enabled=False, fill_width=True) as blocks:
         page = StaffPage(desk)
-        blocks.load(page.load, None, [page.head], **QUIET)
+        blocks.load(page.load, None, page.filled, **QUIET)
         blocks.load(page.console.load, None, page.console.loaded(), **QUIET).then(**page.console.describing)
         blocks.load(page.compare.load, None, page.compare.loaded(), **QUIET)
     return open_queue(blocks)

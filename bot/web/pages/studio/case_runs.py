@@ -4,6 +4,7 @@ fails, and why. A case can be taken out here."""
 from __future__ import annotations
 
 import asyncio
+import datetime
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -17,7 +18,7 @@ from bot.prompts.cases import FILE, Cases
 from bot.prompts.library import PRODUCTION
 from bot.prompts.version import PromptVersion
 from bot.web.auth import require
-from bot.web.pages.handlers import QUIET, Update, in_words, open_form, spoken, stop_first
+from bot.web.pages.handlers import QUIET, Update, in_words, open_form, signature, spoken, stop_first
 from bot.web.pages.html import notice
 from bot.web.pages.studio.answering import Box
 from bot.web.pages.studio.editor import Editor
@@ -93,17 +94,18 @@ class CaseRuns:
 
     async def take_out(self, request: gr.Request, opened: Opened, title: str | None) -> Update:
         """A case that was a mistake; all versions are judged without it from then on."""
-        require(request, "lead")
+        person = require(request, "lead")
         try:
-            return await asyncio.to_thread(self._take_out, opened, title)
+            return await asyncio.to_thread(self._take_out, opened, title, signature(person))
         except Exception as error:
             return {self.notice: notice(in_words(error), "bad")}
 
-    def _take_out(self, opened: Opened, title: str | None) -> Update:
+    def _take_out(self, opened: Opened, title: str | None, who: str) -> Update:
         if not opened or not title:
             raise InvalidMessage("No case is chosen.", "Choose one from the list.")
         name = opened["name"]
-        taken = take_case(self.desk.prompts.root / name, title)
+        remark = f"Taken out by {who} on {datetime.date.today()}: {title!r}"
+        taken = take_case(self.desk.prompts.root / name, title, remark)
         told = f"“{title}” is no case of {name} any more. To have it back, write it into its {FILE} again:\n{taken}"
         return {**self.listed(name), self.notice: notice(told, "good")}
 
