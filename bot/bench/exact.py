@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from bot.base import Base
@@ -64,9 +65,9 @@ class Reference:
         return str(self._tokenizer.decode([token], skip_special_tokens=False))
 
 
-async def exactness(base: Base, adapters: Sequence[Adapter], chats: Chats, count: int) -> list[Row]:
+async def exactness(base: Base, adapters: Sequence[Adapter], chats: Chats, count: int, threads: int) -> list[Row]:
     """`count` chats over eight mixes, begun at random moments, some with a beginning in common, some given up."""
-    chance, engine = random.Random(11), LocalEngine(base, "float32", DEVICE, max_queue=1000)
+    chance, engine = random.Random(11), LocalEngine(base, "float32", DEVICE, threads, max_queue=1000)
     pairs = [Mix(((adapters[n], 0.6), (adapters[n + 1], 0.7))) for n in range(3)]
     mixes = [Mix(), *(Mix(((adapter, 1.0),)) for adapter in adapters[:4]), *pairs]
     asked = [(chance.choice(mixes), chats.prompt(words=chance.choice((5, 40, 200)))) for _ in range(count)]
@@ -83,21 +84,21 @@ async def exactness(base: Base, adapters: Sequence[Adapter], chats: Chats, count
         return said
 
     replies = await asyncio.gather(*(chat(*one) for one in asked))
-    await engine.close()
     reference = Reference(base)
     wrong, near, compared = 0, 0, 0
     for mix in mixes:
-        model = await asyncio.to_thread(reference.model, mix)
+        model = await engine.run(partial(reference.model, mix))
         for (own, messages), said in zip(asked, replies, strict=True):
             if own != mix or said is None:
                 continue
-            expected, seconds = await asyncio.to_thread(reference.reply, model, messages)
+            expected, seconds = await engine.run(partial(reference.reply, model, messages))
             parted = next((n for n, (one, other) in enumerate(zip(said, expected, strict=True)) if one != other), None)
             compared += 1
             if parted is not None:
                 runner_up, behind = seconds[parted]
                 tie = behind < NEAR and said[parted] == runner_up
                 near, wrong = near + tie, wrong + (not tie)
+    await engine.close()
     what = f"replies that part from plain transformers, of {compared} in float32"
     # More than a few near-ties would be no accident.
     holds = wrong == 0 and near <= max(1, compared // 20)

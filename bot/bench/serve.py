@@ -56,9 +56,10 @@ class Plan:
 
 async def run(plan: Plan, say: Callable[[str], None], save: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """The report as plain data. `say` is told of every row as it is there, `save` is handed the report so far."""
-    import torch
+    from bot.cores import compute_alone
 
-    torch.set_num_threads(plan.threads)
+    # What is measured runs on the engine's thread, the peers without a server too: pools of others would slow it.
+    compute_alone()
     report = _head(plan)
 
     def add(found: list[Row]) -> None:
@@ -69,7 +70,7 @@ async def run(plan: Plan, say: Callable[[str], None], save: Callable[[dict[str, 
         save(report)
 
     base = _base(plan)
-    add(await exactness(base, _adapters(plan, base), Chats(plan.seed), plan.compared))
+    add(await exactness(base, _adapters(plan, base), Chats(plan.seed), plan.compared, plan.threads))
     async with _stage(plan, base, say) as stage:
         eight = await throughput.eight_adapters(stage)
         add(eight)
@@ -117,13 +118,13 @@ def _adapters(plan: Plan, base: Base) -> list[Adapter]:
 @asynccontextmanager
 async def _stage(plan: Plan, base: Base, say: Callable[[str], None]) -> AsyncIterator[Stage]:
     adapters = _adapters(plan, base)
-    engine = LocalEngine(base, plan.dtype, DEVICE, max_queue=1000)
+    engine = LocalEngine(base, plan.dtype, DEVICE, plan.threads, max_queue=1000)
     say(await engine.load())
     servers = {
         "vllm": Server(plan.vllm, plan.tokens, str(base.path)) if plan.vllm else None,
         "llama": Server(plan.llama, plan.tokens, llama=True) if plan.llama else None,
     }
-    peft = Peft(base, adapters[: throughput.EIGHT], plan.dtype, plan.tokens)
+    peft = await engine.run(lambda: Peft(base, adapters[: throughput.EIGHT], plan.dtype, plan.tokens))
     try:
         yield Stage(base, Ours(engine, plan.tokens), peft, adapters, Chats(plan.seed), plan.rounds, **servers)
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -44,6 +43,16 @@ class Stage:
 
         return run
 
+    def rate(self, run: Callable[[], int]) -> Arm:
+        """Tokens a second of a peer without a server of its own."""
+
+        async def arm() -> float:
+            start = time.perf_counter()
+            tokens = await self.ours.engine.run(run)
+            return tokens / (time.perf_counter() - start)
+
+        return arm
+
     def server(
         self, server: Server, adapters: Sequence[int | None], prompts: Sequence[Sequence[Message]] | None = None
     ) -> Arm:
@@ -54,22 +63,13 @@ class Stage:
         return run
 
 
-def _rate(run: Callable[[], int]) -> Arm:
-    async def arm() -> float:
-        start = time.perf_counter()
-        tokens = await asyncio.to_thread(run)
-        return tokens / (time.perf_counter() - start)
-
-    return arm
-
-
 async def eight_adapters(stage: Stage) -> list[Row]:
     """C2: eight chats, eight adapters, prompts that nobody has seen; then the same prompts again."""
     numbers = list(range(EIGHT))
     arms = {
         "ours": stage.our(stage.each),
-        "one by one": _rate(lambda: stage.peft.one_by_one(stage.chats.prompts(EIGHT), numbers)),
-        "mixed batch": _rate(lambda: stage.peft.mixed(stage.chats.prompts(EIGHT), numbers)),
+        "one by one": stage.rate(lambda: stage.peft.one_by_one(stage.chats.prompts(EIGHT), numbers)),
+        "mixed batch": stage.rate(lambda: stage.peft.mixed(stage.chats.prompts(EIGHT), numbers)),
     }
     if stage.vllm:
         arms["vllm"] = stage.server(stage.vllm, numbers)
@@ -97,7 +97,7 @@ async def against_base(stage: Stage) -> list[Row]:
     arms = {
         "adapters": stage.our(stage.each),
         "base": stage.our([Mix()] * EIGHT),
-        "generate": _rate(lambda: stage.peft.base(stage.chats.prompts(EIGHT))),
+        "generate": stage.rate(lambda: stage.peft.base(stage.chats.prompts(EIGHT))),
     }
     if stage.vllm:
         arms["vllm"] = stage.server(stage.vllm, bare)
@@ -124,9 +124,9 @@ async def one_chat(stage: Stage) -> list[Row]:
             return time.perf_counter() - start
 
         prompt = stage.chats.prompt()
-        first = await asyncio.to_thread(run, 1)
+        first = await stage.ours.engine.run(lambda: run(1))
         tokens = stage.ours.tokens
-        return (tokens - 1) / (await asyncio.to_thread(run, tokens) - first)
+        return (tokens - 1) / (await stage.ours.engine.run(lambda: run(tokens)) - first)
 
     async def llama() -> float:
         assert stage.llama
@@ -137,7 +137,7 @@ async def one_chat(stage: Stage) -> list[Row]:
     return [
         ratio("C5", "one chat, one adapter, decoding, against PEFT", found["ours"], found["peft"], 1.8),
         ratio("C5", "the same against llama.cpp", found["ours"], found.get("llama"), round(1 / 1.5, 2)),
-        await asyncio.to_thread(_bandwidth, stage, found["ours"]),
+        await stage.ours.engine.run(lambda: _bandwidth(stage, found["ours"])),
     ]
 
 

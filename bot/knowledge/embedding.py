@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 
 class SentenceEmbedder:
-    """Loads on first use; one thread does all the work, so calls never fight over cores."""
+    """Loads on first use; one thread does all the work, so calls never fight over cores, on one core, so that it
+    is not in the way of a model's."""
 
     def __init__(self, model: str = MINILM) -> None:
         self.id = model
@@ -40,6 +41,9 @@ class SentenceEmbedder:
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging
 
+        from bot.cores import compute_alone
+
+        compute_alone()
         logging.disable_progress_bar()
         local = bundled_encoder() if self.id == MINILM else Path(self.id)
         try:

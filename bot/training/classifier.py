@@ -58,14 +58,13 @@ def train_classifier(name: str, recipe_path: Path, recipe: Recipe, desk: Rooms, 
         progress.note(remark)
 
     # After what is quickly checked: torch takes seconds to import.
-    import torch
     from transformers import logging
 
+    from bot.cores import compute_here
     from bot.training.judge import measure_finite
 
     logging.disable_progress_bar()
-    if desk.settings.threads:
-        torch.set_num_threads(desk.settings.threads)
+    compute_here(desk.settings.threads)
     work = desk.settings.var / "training"
     work.mkdir(parents=True, exist_ok=True)
     fitted = _fit(base, recipe, parts, work, progress)

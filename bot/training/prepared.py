@@ -76,9 +76,9 @@ def plan(path: Path, desk: Rooms, overrides: Sequence[str]) -> Plan:
 def prepare(plan: Plan, desk: Rooms, progress: Progress) -> Prepared:
     """Raises DataError for a recipe that does not fit the base, or transcripts that cannot be used."""
     # After what is quickly checked: torch takes seconds to import.
-    import torch
     from transformers import logging
 
+    from bot.cores import compute_here
     from bot.engine.local.model import load_tokenizer
     from bot.training.material import gather
 
@@ -86,8 +86,7 @@ def prepare(plan: Plan, desk: Rooms, progress: Progress) -> Prepared:
     if prompt is None:
         raise DataError(f"{plan.path} makes a {recipe.method}, which has no prompt and no replies.", "Take another method.")
     logging.disable_progress_bar()
-    if desk.settings.threads:
-        torch.set_num_threads(desk.settings.threads)
+    compute_here(desk.settings.threads)
     context = desk.base.context
     if context and recipe.max_tokens > context:
         raise DataError(

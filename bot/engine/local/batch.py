@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from bot.engine.local.model import Model
+from bot.engine.local.in_place import InPlace
 from bot.engine.local.prefixes import Prefixes
 from bot.engine.local.rows import Row
 from bot.engine.local.slots import Slots
@@ -101,8 +102,8 @@ class Batch:
     def _extent(self, rows: list[Row]) -> tuple[int, int] | None:
         """Rows and positions of slots for these rows; None where the batch has no memory for so many."""
         positions = -(-max(row.prompt + row.room for row in rows) // _STEP) * _STEP
-        adapters = max(row.factors.bytes if row.factors else 0 for row in rows)
-        most = max(1, self._max_bytes // (positions * self._load().position_bytes + adapters))
+        copied = 0 if self._load().kernels else max(row.factors.bytes if row.factors else 0 for row in rows)
+        most = max(1, self._max_bytes // (positions * self._load().position_bytes + copied))
         # By doubling, since a growth copies what is there.
         return (min(1 << (len(rows) - 1).bit_length(), most), positions) if len(rows) <= most else None
 
@@ -152,8 +153,10 @@ class Batch:
 
     def _gather(self) -> None:
         """What the rows add: nothing, one mix for all, or to each its own."""
-        rows = [row.factors for row in self.rows]
-        if all(factors is rows[0] for factors in rows):
+        rows, kernels = [row.factors for row in self.rows], self._load().kernels
+        if kernels:
+            self._added = InPlace(kernels, rows) if any(rows) else None
+        elif all(factors is rows[0] for factors in rows):
             self._stack, self._added = Stack(), shared(rows[0])
         else:
             extent = self._extent(self.rows)

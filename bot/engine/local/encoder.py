@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from bot.cores import compute_alone
 from bot.errors import AdapterError, EngineError
 from bot.types import Adapter
 
@@ -82,7 +83,7 @@ class EncoderClassifiers:
 
     def __init__(self, limit: int = 2**29) -> None:
         self._limit = limit
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="encoder")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="encoder", initializer=compute_alone)
         self._encoders: dict[Path, tuple[nn.Module, PreTrainedTokenizerBase]] = {}
         self._kept: OrderedDict[str, SavedClassifier] = OrderedDict()
 

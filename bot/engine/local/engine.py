@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bot.engine.local.scheduler import Scheduler
 
 R = TypeVar("R", bound="Reading | Branching")
+T = TypeVar("T")
 
 
 class LocalEngine:
@@ -64,24 +65,23 @@ class LocalEngine:
         return EncoderClassifiers()
 
     def _loaded(self) -> Model:
-        """The model, loaded by whoever asks first."""
+        """The model, loaded for whoever asks first, on the thread that runs it."""
         with self._loading:
             if self._model is None:
-                import torch
-
-                from bot.engine.local.model import Model
-
-                if self._threads:
-                    torch.set_num_threads(self._threads)
-                self._model = Model(self._base, self._dtype, self._device)
+                self._model = self._scheduler.call(self._load).result()
             return self._model
+
+    def _load(self) -> Model:
+        from bot.cores import compute_here
+        from bot.engine.local.model import Model
+
+        self._threads = compute_here(self._threads)
+        return Model(self._base, self._dtype, self._device)
 
     async def load(self) -> str:
         model = await asyncio.to_thread(self._loaded)
-        import torch
-
         dtype = str(model.dtype).removeprefix("torch.")
-        where = "the GPU" if model.device.type == "cuda" else f"{torch.get_num_threads()} threads of the CPU"
+        where = "the GPU" if model.device.type == "cuda" else f"{self._threads} threads of the CPU"
         return f"{self._base.name} on {where} in {dtype} ({model.dtype_reason}), {model.context:,} tokens of context"
 
     async def stream(
@@ -162,8 +162,12 @@ class LocalEngine:
 
     async def _read(self, make: Callable[[], R]) -> R:
         reading = await asyncio.to_thread(make)
-        await asyncio.wrap_future(self._scheduler.call(reading.read))
+        await self.run(reading.read)
         return reading
+
+    async def run(self, job: Callable[[], T]) -> T:
+        """`job` on the model's thread, between two steps: the one that computes on several cores. It may not give False."""
+        return await asyncio.wrap_future(self._scheduler.call(job))
 
     async def opens_reasoning(self) -> bool:
         model = await asyncio.to_thread(self._loaded) if self._model is None else self._model

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bot.engine.local.kernels import Kernels
 from bot.engine.local.projections import Part, Projections
 
 KINDS = {"LlamaDecoderLayer", "Qwen2DecoderLayer", "MistralDecoderLayer"}
@@ -20,13 +21,13 @@ KINDS = {"LlamaDecoderLayer", "Qwen2DecoderLayer", "MistralDecoderLayer"}
 _GROUPS = (("q_proj", "k_proj", "v_proj"), ("o_proj",), ("gate_proj", "up_proj"), ("down_proj",))
 
 
-def replace_layers(model: Any, projections: Projections, attention: Any) -> None:
-    """`attention` is called as transformers calls its own."""
+def replace_layers(model: Any, projections: Projections, attention: Any, kernels: Kernels | None) -> None:
+    """`attention` is called as transformers calls its own; where there are `kernels`, they do a single token's."""
     body = model.base_model
     layers = getattr(body, "layers", ())
     if layers and all(_known(layer) for layer in layers):
         for number, old in enumerate(layers):
-            layers[number] = Layer(old, projections, attention)
+            layers[number] = Layer(old, projections, attention, kernels)
         body.rotary_emb = Turns(body.rotary_emb)
 
 
@@ -59,9 +60,9 @@ class Turns(nn.Module):
 class Layer(nn.Module):
     """Stands where a decoder layer stood."""
 
-    def __init__(self, old: Any, projections: Projections, attention: Any) -> None:
+    def __init__(self, old: Any, projections: Projections, attention: Any, kernels: Kernels | None) -> None:
         super().__init__()
-        self._projections, self._attention = projections, attention
+        self._projections, self._attention, self._kernels = projections, attention, kernels
         self._into, self._ahead, self._gated, self._down = (getattr(half, names[0]).group for half, names in _halves(old))
         self._norms = old.input_layernorm, old.post_attention_layernorm
         for norm in self._norms:
@@ -81,23 +82,34 @@ class Layer(nn.Module):
         **_: Any,
     ) -> Tensor:
         product, x = self._projections.product, hidden_states
-        heads = product(self._into, _normed(x, self._norms[0])).view(*x.shape[:2], -1, self._width)
-        cos, sin = position_embeddings
+        kernels = self._kernels if x.shape[1] == 1 else None
+        heads = product(self._into, _normed(x, self._norms[0], kernels)).view(*x.shape[:2], -1, self._width)
+        if kernels:
+            held = past_key_values.held(heads[:, :, self._turned :].transpose(1, 2), self._old.layer_idx)
+            seen = kernels.attend(heads, position_embeddings, held, past_key_values.starts, self._old.scaling)
+        else:
+            seen = self._attend(heads, attention_mask, position_embeddings, past_key_values)
+        x = product(self._ahead, seen).add_(x)
+        gate, up = product(self._gated, _normed(x, self._norms[1], kernels)).chunk(2, -1)
+        return product(self._down, F.silu(gate).mul_(up)).add_(x)
+
+    def _attend(self, heads: Tensor, mask: Tensor | None, turns: tuple[Tensor, Tensor], window: Any) -> Tensor:
+        cos, sin = turns
         plain = heads[:, :, : self._turned]
         one, other = plain.chunk(2, -1)
         turned = torch.addcmul(plain * cos, torch.cat((other, one), -1), sin)
         q, k, v = turned[:, :, : self._asking], turned[:, :, self._asking :], heads[:, :, self._turned :]
-        k, v = past_key_values.update(k.transpose(1, 2), v.transpose(1, 2), self._old.layer_idx)
-        seen, _weights = self._attention(self._old, q.transpose(1, 2), k, v, attention_mask, scaling=self._old.scaling)
-        x = product(self._ahead, seen.flatten(2)).add_(x)
-        gate, up = product(self._gated, _normed(x, self._norms[1])).chunk(2, -1)
-        return product(self._down, F.silu(gate).mul_(up)).add_(x)
+        k, v = window.update(k.transpose(1, 2), v.transpose(1, 2), self._old.layer_idx)
+        seen, _weights = self._attention(self._old, q.transpose(1, 2), k, v, mask, scaling=self._old.scaling)
+        return seen.flatten(2)  # type: ignore[no-any-return]
 
 
-def _normed(x: Tensor, norm: Any) -> Tensor:
+def _normed(x: Tensor, norm: Any, kernels: Kernels | None) -> Tensor:
     # transformers rounds to float32 here whatever the model is in; for float64, which tests compare in, so must we.
     if x.dtype == torch.float64:
         return norm(x)  # type: ignore[no-any-return]
+    if kernels:
+        return kernels.norm(x, norm.weight, norm.variance_epsilon)
     # Half the operations of torch's own on a CPU: it squares, averages, adds, and so on, each by itself.
     length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
     scale = torch.addcmul(norm.epsilon, length, length, value=1 / x.shape[-1]).rsqrt_()

@@ -19,6 +19,7 @@ from bot.base import Base
 from bot.engine.local.adapters import AdapterMemory
 from bot.engine.local.encode import encode, opens_reasoning
 from bot.engine.local.factors import Factors
+from bot.engine.local.kernels import Kernels
 from bot.engine.local.layers import replace_layers
 from bot.engine.local.projections import Product, Projections
 from bot.engine.local.slots import Slots, Window
@@ -120,7 +121,8 @@ class Model:
             alone = self._model(input_ids=_TRIED.to(self.device), use_cache=False).logits[:, -1]
             self._projections = Projections(self._model)
             self._model.set_attn_implementation(_attention())
-            replace_layers(self._model, self._projections, attend)
+            self.kernels = Kernels(self.dtype) if Kernels.known(self.device, self.dtype) else None
+            replace_layers(self._model, self._projections, attend, self.kernels)
             self._check(base.name, alone)
         self.adapters = AdapterMemory(self._projections, self.dtype, self.device)
         self.context = int(getattr(self._model.config.get_text_config(), "max_position_embeddings", 0) or 2**20)

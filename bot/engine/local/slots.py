@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -67,6 +68,7 @@ class Window:
 
     def __init__(self, slots: Slots, starts: Sequence[int], tokens: int, device: torch.device) -> None:
         self._slots, self._starts, self._tokens, self._device = slots, starts, tokens, device
+        self.starts = np.array(starts)
         self.end = max(starts) + tokens
         self.position_ids = torch.tensor(starts, device=device)[:, None] + torch.arange(tokens, device=device)
         self._places: dict[int, Tensor] = {}
@@ -79,10 +81,14 @@ class Window:
     def get_seq_length(self, layer_idx: int = 0) -> int:
         return self.end - self._tokens
 
+    def held(self, like: Tensor, layer_idx: int) -> tuple[Tensor, Tensor]:
+        """A layer's keys and values as they lie, of all rows and positions; `like` is (…, heads, …, width)."""
+        slots = self._slots
+        return slots.room(slots.keys, layer_idx, like), slots.room(slots.values, layer_idx, like)
+
     def update(self, k: Tensor, v: Tensor, layer_idx: int, *_: object, **__: object) -> tuple[Tensor, Tensor]:
         """Write (rows, heads, tokens, width); gives all visible positions, (rows, heads, positions, width)."""
-        keys = self._slots.room(self._slots.keys, layer_idx, k)
-        values = self._slots.room(self._slots.values, layer_idx, v)
+        keys, values = self.held(k, layer_idx)
         if len(self._starts) == 1:
             places = slice(self._starts[0], self._starts[0] + self._tokens)
             keys[0, :, places], values[0, :, places] = k[0], v[0]
