@@ -13,7 +13,7 @@ import pytest
 from tests.conftest import ROOT
 
 FILES = sorted(path for path in (ROOT / "bot").rglob("*.py") if "migrations" not in path.parts)
-FLOOR = {"types", "errors", "settings", "files", "refs", "limits", "base", "blocking", "personal"}
+FLOOR = {"types", "errors", "settings", "files", "refs", "limits", "base", "blocking", "cores", "personal"}
 ROOMS = {"prompts", "adapters", "knowledge", "engine", "journal"}
 # A part may import the parts of the layers below it, itself, and nothing else of ours. `cli` and `web` stand on top;
 # `desk` builds everything, so it stands above what it builds.
@@ -40,7 +40,9 @@ DOORS = {
     "chromadb": ("bot/knowledge/store.py",),
     "sentence_transformers": ("bot/knowledge/embedding.py",),
     "transformers": ("bot/engine/local/", "bot/training/", "bot/starter/", "bot/bench/", "bot/knowledge/embedding.py"),
-    "torch": ("bot/engine/local/", "bot/training/", "bot/starter/", "bot/bench/"),
+    "torch": ("bot/cores.py", "bot/engine/local/", "bot/training/", "bot/starter/", "bot/bench/"),
+    "numba": ("bot/engine/local/kernels.py",),
+    "llvmlite": ("bot/engine/local/kernels.py",),
     "peft": ("bot/engine/local/", "bot/training/", "bot/bench/"),
     "gradio": ("bot/web/pages/",),
     "prometheus_client": ("bot/metrics.py",),

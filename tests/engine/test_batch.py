@@ -22,6 +22,7 @@ from bot.adapters.verify import WEIGHTS, verify
 from bot.base import Base
 from bot.engine.local.encode import encode
 from bot.engine.local.engine import LocalEngine
+from bot.engine.local.kernels import Kernels
 from bot.engine.local.sampling import TextStream
 from bot.types import Adapter, Message, Mix, Sampling
 from tests.conftest import make_adapter, make_soft_prompt
@@ -93,10 +94,13 @@ class Reference:
         return "".join(stream.push(token) for token in self.reply(messages, mix)[:tokens]) + stream.flush()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+# By torch alone, as on a GPU, where there are no kernels.
+@pytest.mark.parametrize(("kind", "compiled"), [*((kind, True) for kind in KINDS), ("llama", False), ("gpt_neox", False)])
 async def test_random_schedules_give_what_each_would_get_alone(
-    kind: str, make_base: Callable[..., Base], tmp_path: Path
+    kind: str, compiled: bool, make_base: Callable[..., Base], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if not compiled:
+        monkeypatch.setattr(Kernels, "known", lambda *_: False)
     base = make_base(kind=kind, **KINDS[kind])
     adapters = make_adapters(base, kind, tmp_path)
     reference, engine = Reference(base), LocalEngine(base, "float64", max_queue=1000)

@@ -250,8 +250,13 @@ def _openmp() -> Any:
 
 @cache
 def _compiled(name: str, dtype: torch.dtype) -> Any:
-    # Kept: its code goes with it.
-    return cfunc(types.void(types.CPointer(_STORED[dtype])), cache=True, fastmath=_MATH)(_KERNELS[name])
+    # Kept, since its code goes with it.
+    signature = types.void(types.CPointer(_STORED[dtype]))
+    try:
+        return cfunc(signature, cache=True, fastmath=_MATH)(_KERNELS[name])
+    except RuntimeError:
+        # There is no folder that numba may write to: it compiles at every start.
+        return cfunc(signature, fastmath=_MATH)(_KERNELS[name])
 
 
 class Kernels:

@@ -2,7 +2,8 @@
 
 Contract: `replace_layers` puts a `Layer` where each decoder layer of a known kind stood; what it computes is the same, in
 another order of rounding. On a CPU the many small operations of a layer take as long as reading a small model's weights
-does, so queries and keys are turned in one go and norms take half the steps. A model of another kind is left as it is.
+does, so queries and keys are turned in one go and norms take half the steps; where there are kernels, they do both for a
+single token. A model of another kind is left as it is.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Low-rank products for a batch in which every row has its own mix.
 
-Contract: `Shared` adds one mix's product to all rows; `Stack` holds a copy of every row's factors side by side, so that one
-batched product for each half gives a row its own and nothing of another's. What a row brings is copied when it joins;
-everybody is copied again when the room has to be made larger, or could be much smaller; never per step. Ranks below the
-largest are filled up with zeros, so any ranks stand together.
+Contract: for prompts everywhere, and for steps where there are no kernels (see `in_place`), such as on a GPU. `Shared` adds
+one mix's product to all rows; `Stack` holds a copy of every row's factors side by side, so that one batched product for each
+half gives a row its own and nothing of another's. What a row brings is copied when it joins; everybody is copied again when
+the room has to be made larger, or could be much smaller; never per step. Ranks below the largest are filled up with zeros,
+so any ranks stand together.
 """
 
 from __future__ import annotations

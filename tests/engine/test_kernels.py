@@ -1,0 +1,145 @@
+"""The compiled kernels against the same in torch, in every precision they know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from bot.engine.local.factors import Factors
+from bot.engine.local.in_place import InPlace
+from bot.engine.local.kernels import Kernels
+from bot.engine.local.projections import Group, Product
+
+pytestmark = pytest.mark.skipif(
+    not Kernels.known(torch.device("cpu"), torch.float32), reason="torch computes on other threads here"
+)
+# Relative to the largest number: three digits are what bfloat16 has.
+NEAR = {torch.bfloat16: 2e-2, torch.float32: 2e-5, torch.float64: 1e-12}
+dtypes = pytest.mark.parametrize("dtype", NEAR, ids=str)
+WIDTHS = (6, 4, 4)
+
+
+def close(found: Tensor, wanted: Tensor) -> None:
+    assert found.dtype == wanted.dtype
+    assert (found.double() - wanted.double()).abs().max() <= NEAR[found.dtype] * wanted.double().abs().max().clamp(min=1)
+
+
+@pytest.fixture(params=[1, 2])
+def threads(request: Any) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def factors(ranks: tuple[int, ...], ins: int, dtype: torch.dtype, seed: int) -> Factors:
+    chance = torch.Generator().manual_seed(seed)
+    a = torch.randn(ins, sum(ranks), generator=chance).to(dtype)
+    b = {(0, place): torch.randn(rank, WIDTHS[place], generator=chance).to(dtype) for place, rank in enumerate(ranks) if rank}
+    return Factors({0: a}, b, {0: ranks})
+
+
+def product(row: Factors | None, x: Tensor) -> Tensor:
+    """What a row adds, in float64."""
+    parts = []
+    for place, width in enumerate(WIDTHS):
+        if row is None or not row.ranks[0][place]:
+            parts.append(torch.zeros(width, dtype=torch.float64))
+        else:
+            parts.append(x.double() @ row.columns(0, place).double() @ row.b[0, place].double())
+    return torch.cat(parts)
+
+
+@dtypes
+@settings(max_examples=30, deadline=None)
+@given(
+    rows=st.lists(st.one_of(st.none(), st.tuples(*[st.integers(0, 9)] * 3).filter(any)), min_size=1, max_size=9),
+    ins=st.integers(1, 33),
+    seed=st.integers(0, 99),
+)
+def test_every_row_is_added_its_own(dtype: torch.dtype, rows: list[Any], ins: int, seed: int) -> None:
+    mixes = [ranks and factors(ranks, ins, dtype, seed + number) for number, ranks in enumerate(rows)]
+    chance = torch.Generator().manual_seed(seed)
+    x = torch.randn(len(rows), 1, ins, generator=chance).to(dtype)
+    y = torch.randn(len(rows), 1, sum(WIDTHS), generator=chance).to(dtype)
+    wanted = torch.stack([before[0].double() + product(mix, one[0]) for mix, one, before in zip(mixes, x, y, strict=True)])
+    found = y.clone()
+    InPlace(Kernels(dtype), mixes).add(Group(0, Product(torch.zeros(14, ins), None), WIDTHS), x, found)
+    close(found[:, 0], wanted.to(dtype))
+    for mix, one, before in zip(mixes, found, y, strict=True):
+        assert mix is not None or torch.equal(one, before), "a row without a mix stays as it is, to the bit"
+
+
+@dtypes
+def test_a_row_is_the_same_to_the_bit_whoever_is_beside_it(dtype: torch.dtype, threads: int) -> None:
+    group = Group(0, Product(torch.zeros(14, 40), None), WIDTHS)
+    mixes = [factors((3, 0, 5), 40, dtype, seed) for seed in range(5)]
+    x = torch.randn(5, 1, 40, generator=torch.Generator().manual_seed(1)).to(dtype)
+    together = torch.zeros(5, 1, 14, dtype=dtype)
+    InPlace(Kernels(dtype), mixes).add(group, x, together)
+    for number, mix in enumerate(mixes):
+        alone = torch.zeros(1, 1, 14, dtype=dtype)
+        InPlace(Kernels(dtype), [mix]).add(group, x[number : number + 1], alone)
+        assert torch.equal(alone[0], together[number])
+
+
+@dtypes
+@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
+def test_what_is_not_finite_stays_so_and_with_its_row(dtype: torch.dtype, odd: float) -> None:
+    mixes = [factors((2, 2, 2), 8, dtype, seed) for seed in range(2)]
+    mixes[0].b[0, 1][0, 0] = odd
+    y = torch.zeros(2, 1, 14, dtype=dtype)
+    InPlace(Kernels(dtype), mixes).add(Group(0, Product(torch.zeros(14, 8), None), WIDTHS), torch.ones(2, 1, 8).to(dtype), y)
+    assert not y[0].isfinite().all()
+    assert y[1].isfinite().all()
+    x = torch.ones(2, 1, 8, dtype=dtype)
+    x[0, 0, 3] = odd
+    normed = Kernels(dtype).norm(x, torch.ones(8, dtype=dtype), 1e-5)
+    assert not normed[0].isfinite().all()
+    assert normed[1].isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
+def test_the_norm_is_transformers_own(dtype: torch.dtype, threads: int) -> None:
+    from transformers.models.llama.modeling_llama import LlamaRMSNorm
+
+    norm = LlamaRMSNorm(48, 1e-5).to(dtype)
+    norm.weight.data = torch.randn(48).to(dtype)
+    x = (torch.randn(3, 1, 48) * 7).to(dtype)
+    close(Kernels(dtype).norm(x, norm.weight, 1e-5), norm(x).detach())
+
+
+@dtypes
+@pytest.mark.parametrize(("asking", "holding"), [(6, 2), (4, 4), (3, 1)])
+def test_attention_turns_writes_and_sees_all_up_to_its_start(
+    dtype: torch.dtype, asking: int, holding: int, threads: int
+) -> None:
+    rows, width, positions, starts = 3, 8, 12, np.array([0, 5, 11])
+    chance = torch.Generator().manual_seed(3)
+
+    def some(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=chance).to(dtype)
+
+    heads, cos, sin = some(rows, 1, asking + 2 * holding, width), some(rows, 1, 1, width), some(rows, 1, 1, width)
+    keys, values = some(rows + 1, holding, positions, width), some(rows + 1, holding, positions, width)
+    before = keys.clone(), values.clone()
+    found = Kernels(dtype).attend(heads, (cos, sin), (keys, values), starts, 0.3)
+    one, other = heads.double().chunk(2, -1)
+    turned = heads.double() * cos.double() + torch.cat((other, one), -1) * sin.double()
+    for row, start in enumerate(starts.tolist()):
+        before[0][row, :, start] = turned[row, 0, asking : asking + holding].to(dtype)
+        before[1][row, :, start] = heads[row, 0, asking + holding :]
+        q = turned[row, 0, :asking].view(holding, -1, width)
+        k, v = (held[row, :, : start + 1].double() for held in before)
+        seen = F.scaled_dot_product_attention(q, k, v, scale=0.3)
+        close(found[row, 0], seen.reshape(-1).to(dtype))
+    close(keys, before[0])
+    assert torch.equal(values, before[1]), "nothing else is written"
