@@ -17,7 +17,7 @@ from bot.knowledge.embedding import SentenceEmbedder
 SCRIPT = """
 import threading
 import torch
-from bot.cores import ALL, compute_alone, compute_here
+from bot.cores import ALL, compute_here, make_way
 
 def others():
     found = []
@@ -26,17 +26,30 @@ def others():
     thread.join()
     return found[0]
 
-compute_alone()
-assert (torch.get_num_threads(), others(), ALL) == (1, 4, 4)
+make_way()
+assert torch.get_num_threads() == others() == ALL
 assert compute_here(3) == torch.get_num_threads() == 3
 assert others() == 1
-assert compute_here() == 4
+told = []
+for threads in (2, 0):
+    thread = threading.Thread(target=lambda: told.append((compute_here(threads), torch.ones(9).sum(), torch.get_num_threads())))
+    thread.start()
+    thread.join()
+assert [(said, there) for said, _, there in told] == [(2, 2), (ALL, ALL)], told
+assert torch.get_num_threads() == 3
+assert compute_here() == ALL
+make_way()
+assert torch.get_num_threads() == 1
 """
 
 
 def test_others_compute_as_torch_would_until_somebody_takes_all() -> None:
     # In a process of its own: what threads to come are given is the process's.
-    subprocess.run([sys.executable, "-c", SCRIPT], check=True, env=os.environ | {"OMP_NUM_THREADS": "4"})
+    subprocess.run(
+        [sys.executable, "-c", SCRIPT],
+        check=True,
+        env={name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"},
+    )
 
 
 async def test_the_models_thread_alone_computes_on_several(tiny_base: Base) -> None:

@@ -56,10 +56,10 @@ class Plan:
 
 async def run(plan: Plan, say: Callable[[str], None], save: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """The report as plain data. `say` is told of every row as it is there, `save` is handed the report so far."""
-    from bot.cores import compute_alone
+    import torch
 
     # What is measured runs on the engine's thread, the peers without a server too: pools of others would slow it.
-    compute_alone()
+    torch.set_num_threads(1)
     report = _head(plan)
 
     def add(found: list[Row]) -> None:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 class SentenceEmbedder:
-    """Loads on first use; one thread does all the work, so calls never fight over cores, on one core, so that it
-    is not in the way of a model's."""
+    """Loads on first use; one thread does all the work, so calls never fight over cores; on one core, where a
+    model needs the others."""
 
     def __init__(self, model: str = MINILM) -> None:
         self.id = model
@@ -32,6 +32,9 @@ class SentenceEmbedder:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._embed, list(texts))
 
     def _embed(self, texts: list[str]) -> np.ndarray:
+        from bot.cores import make_way
+
+        make_way()
         if self._model is None:
             self._model = self._load()
         vectors: np.ndarray = self._model.encode(texts, normalize_embeddings=True, show_progress_bar=False)
@@ -41,9 +44,6 @@ class SentenceEmbedder:
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging
 
-        from bot.cores import compute_alone
-
-        compute_alone()
         logging.disable_progress_bar()
         local = bundled_encoder() if self.id == MINILM else Path(self.id)
         try:

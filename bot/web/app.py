@@ -61,10 +61,12 @@ def create_app(desk: Desk) -> FastAPI:
 async def _warm(desk: Desk) -> None:
     """Load model and index before the first customer comes; a fault shows in the log now and at every question later."""
     try:
+        # First, so that what embeds the articles makes way for it.
+        about = await desk.engine.load()
         if desk.settings.agent.knowledge:
             await desk.knowledge.index(desk.settings.agent.knowledge)
             await desk.embedder.embed(["warm up"])
-        log.info("ready: %s", await desk.engine.load())
+        log.info("ready: %s", about)
     except BotError as error:
         log.error("%s", error)
 

@@ -22,7 +22,6 @@ from bot.adapters.verify import WEIGHTS, verify
 from bot.base import Base
 from bot.engine.local.encode import encode
 from bot.engine.local.engine import LocalEngine
-from bot.engine.local.kernels import Kernels
 from bot.engine.local.sampling import TextStream
 from bot.types import Adapter, Message, Mix, Sampling
 from tests.conftest import make_adapter, make_soft_prompt
@@ -100,7 +99,7 @@ async def test_random_schedules_give_what_each_would_get_alone(
     kind: str, compiled: bool, make_base: Callable[..., Base], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not compiled:
-        monkeypatch.setattr(Kernels, "known", lambda *_: False)
+        monkeypatch.setattr("bot.engine.local.model.openmp", lambda: None)
     base = make_base(kind=kind, **KINDS[kind])
     adapters = make_adapters(base, kind, tmp_path)
     reference, engine = Reference(base), LocalEngine(base, "float64", max_queue=1000)
@@ -131,3 +130,27 @@ async def test_random_schedules_give_what_each_would_get_alone(
     for seed in range(ROUNDS):
         await asyncio.gather(*(client(random.Random(f"{seed}/{number}")) for number in range(6)))
     await engine.close()
+
+
+async def test_kernels_on_several_threads_say_what_torch_says(
+    make_base: Callable[..., Base], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = make_base(kind="llama", **KINDS["llama"])
+    adapters = make_adapters(base, "llama", tmp_path)
+    mixes = [Mix(), *(Mix(((adapter, 1.0),)) for adapter in adapters), Mix(((adapters[0], 0.7), (adapters[1], 1.3)))]
+
+    async def said(threads: int) -> list[list[float]]:
+        engine, how = LocalEngine(base, "float32", threads=threads), Sampling(max_tokens=TOKENS, ignore_eos=True, logprobs=0)
+
+        async def chat(mix: Mix) -> list[float]:
+            pieces = engine.stream([Message("user", QUESTIONS[0])], mix, how, 0)
+            return [score.logprob async for piece in pieces for score in piece.scores]
+
+        found = await asyncio.gather(*map(chat, mixes))
+        await engine.close()
+        return found
+
+    compiled = await said(4)
+    monkeypatch.setattr("bot.engine.local.model.openmp", lambda: None)
+    for own, other in zip(compiled, await said(1), strict=True):
+        assert own == pytest.approx(other, abs=1e-3)

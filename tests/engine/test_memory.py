@@ -18,7 +18,6 @@ from safetensors.torch import load_file, save_file
 from bot.adapters.verify import verify
 from bot.base import Base
 from bot.engine.local.engine import LocalEngine
-from bot.engine.local.kernels import Kernels
 from bot.engine.local.factors import Factors
 from bot.engine.local.prefixes import LEAST, Prefixes
 from bot.engine.local.projections import Group, Product
@@ -246,7 +245,7 @@ async def test_memory_of_rows_that_left_is_given_back_while_others_go_on(
     compiled: bool, tiny_base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not compiled:
-        monkeypatch.setattr(Kernels, "known", lambda *_: False)
+        monkeypatch.setattr("bot.engine.local.model.openmp", lambda: None)
     engine, sizes = LocalEngine(tiny_base, "float32"), []
     mixes = [Mix(((one(tiny_base, tmp_path / f"a{seed}" / "v1", seed), 1.0),)) for seed in range(5)]
     scheduler, batch = engine._scheduler, engine._scheduler.batch
@@ -275,7 +274,7 @@ async def test_memory_of_rows_that_left_is_given_back_while_others_go_on(
     most = next(row for row in sizes if row[0] == 5)
     alone = [row for row in sizes if row[0] == 1][-1]
     assert alone[1] * 4 <= most[1]
-    assert (most[2], alone[2]) == (0 if compiled else 8, 0), "kernels read adapters where they lie"
+    assert (most[2], alone[2]) == (0 if batch._load().kernels else 8, 0), "kernels read adapters where they lie"
     await engine.close()
 
 

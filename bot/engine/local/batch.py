@@ -14,8 +14,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from bot.engine.local.model import Model
 from bot.engine.local.in_place import InPlace
+from bot.engine.local.model import Model
 from bot.engine.local.prefixes import Prefixes
 from bot.engine.local.rows import Row
 from bot.engine.local.slots import Slots
@@ -152,7 +152,7 @@ class Batch:
             self._gather()
 
     def _gather(self) -> None:
-        """What the rows add: nothing, one mix for all, or to each its own."""
+        """What the rows add: to each its own where there are kernels; else nothing, one mix for all, or to each its own."""
         rows, kernels = [row.factors for row in self.rows], self._load().kernels
         if kernels:
             self._added = InPlace(kernels, rows) if any(rows) else None

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from bot.cores import compute_alone
+from bot.cores import make_way
 from bot.errors import AdapterError, EngineError
 from bot.types import Adapter
 
@@ -83,7 +83,7 @@ class EncoderClassifiers:
 
     def __init__(self, limit: int = 2**29) -> None:
         self._limit = limit
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="encoder", initializer=compute_alone)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="encoder")
         self._encoders: dict[Path, tuple[nn.Module, PreTrainedTokenizerBase]] = {}
         self._kept: OrderedDict[str, SavedClassifier] = OrderedDict()
 
@@ -95,6 +95,7 @@ class EncoderClassifiers:
     def _classify(self, text: str, adapter: Adapter) -> dict[str, float]:
         if adapter.encoder is None:
             raise AdapterError(f"{adapter.ref} stands on no encoder.", "Name a classifier that does.")
+        make_way()
         encoder, tokenizer = self._encoder(adapter.encoder)
         classifier = self._get(adapter)
         ids = torch.tensor(read_texts(tokenizer, [text], classifier.max_tokens))

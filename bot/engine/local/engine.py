@@ -66,9 +66,10 @@ class LocalEngine:
 
     def _loaded(self) -> Model:
         """The model, loaded for whoever asks first, on the thread that runs it."""
+        if self._model:
+            return self._model
         with self._loading:
-            if self._model is None:
-                self._model = self._scheduler.call(self._load).result()
+            self._model = self._model or self._scheduler.call(self._load).result()
             return self._model
 
     def _load(self) -> Model:
@@ -166,7 +167,8 @@ class LocalEngine:
         return reading
 
     async def run(self, job: Callable[[], T]) -> T:
-        """`job` on the model's thread, between two steps: the one that computes on several cores. It may not give False."""
+        """`job` on the model's thread, between two steps: the one that computes on several cores. It may not give False, nor
+        ask this engine for anything."""
         return await asyncio.wrap_future(self._scheduler.call(job))
 
     async def opens_reasoning(self) -> bool:

@@ -1,19 +1,22 @@
 """Low-rank products of rows that each have their own mix, from the factors where they lie: nothing is copied for a row.
 
-Contract: for one token a row, on a CPU that `Kernels` is there for; elsewhere `stack` does it.
+Contract: for one token a row, on a CPU that there are kernels for; elsewhere `stack` does it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from torch import Tensor
 
 from bot.engine.local.factors import Factors
-from bot.engine.local.kernels import Kernels
 from bot.engine.local.projections import Group
+
+if TYPE_CHECKING:
+    from bot.engine.local.kernels import Kernels
 
 _lines: WeakKeyDictionary[Factors, dict[int, np.ndarray]] = WeakKeyDictionary()
 

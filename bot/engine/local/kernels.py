@@ -1,17 +1,18 @@
 """What a step does beside the base's products, compiled for one token a row: on a CPU the many small operations, and the
 low-rank products above all, take longer in torch than their bytes take from memory.
 
-Contract: a `Kernels` is for the model's thread alone; its functions run on the threads that torch computes on there, since a
-pool of their own would fight with those. Numbers are widened as they are read, added up in float32 (in float64 where the
-model is in that), and rounded once. Who else is in the batch changes nothing of a row. numba keeps what it compiled on disk.
+Contract: to be imported where `bot.cores.openmp` finds one. A `Kernels` is for the model's thread alone; its functions run
+on the threads that torch computes on there, since a pool of their own would fight with those. Numbers are widened as they
+are read, added up in float32 (in float64 where the model is in that), and rounded once. Who else is in the batch changes
+nothing of a row. numba keeps what it compiled on disk.
 """
 
 from __future__ import annotations
 
 import ctypes
 import math
-from functools import cache
-from pathlib import Path
+from functools import cache, partial
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from llvmlite import binding, ir
 from numba import carray, cfunc, njit, types
 from numba.extending import intrinsic
 from torch import Tensor
+
+from bot.cores import openmp
 
 _MATH = {"reassoc", "contract", "arcp", "nsz"}
 """What the compiler may assume. Not that all numbers are finite: a row that has others must be told from the rest."""
@@ -234,56 +237,56 @@ def _attend(given: Any) -> None:
 _KERNELS = {"add_low_rank": _add_low_rank, "norm": _norm, "attend": _attend}
 
 
-@cache
-def _openmp() -> Any:
-    """The library whose threads torch computes on; None where torch brings another."""
-    path = Path(torch.__file__).with_name("lib") / "libgomp.so.1"
-    if not path.exists():
-        return None
-    library = ctypes.CDLL(str(path))
-    for name in ("omp_get_thread_num", "omp_get_num_threads"):
-        binding.add_symbol(name, ctypes.cast(getattr(library, name), ctypes.c_void_p).value)
-    parallel = library.GOMP_parallel
-    parallel.argtypes, parallel.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint], None
-    return parallel
+for _name in ("omp_get_thread_num", "omp_get_num_threads"):
+    binding.add_symbol(_name, ctypes.cast(getattr(openmp(), _name), ctypes.c_void_p).value)
 
 
 @cache
 def _compiled(name: str, dtype: torch.dtype) -> Any:
     # Kept, since its code goes with it.
-    signature = types.void(types.CPointer(_STORED[dtype]))
+    stored, kernel = _STORED[dtype], _KERNELS[name]
+    # By a name of its own in numba's folder: processes that fill one index at the same time could swap precisions.
+    own = FunctionType(kernel.__code__, kernel.__globals__, f"{name}_{stored}")
+    own.__qualname__ = own.__name__
+    compiling = partial(cfunc, types.void(types.CPointer(stored)), fastmath=_MATH, error_model="numpy")
     try:
-        return cfunc(signature, cache=True, fastmath=_MATH)(_KERNELS[name])
-    except RuntimeError:
-        # There is no folder that numba may write to: it compiles at every start.
-        return cfunc(signature, fastmath=_MATH)(_KERNELS[name])
+        return compiling(cache=True)(own)
+    except (RuntimeError, OSError, EOFError):
+        # There is no folder that numba may write to, or what lies there is damaged: it compiles at every start.
+        return compiling()(own)
 
 
 class Kernels:
     """The kernels for one precision."""
 
     def __init__(self, dtype: torch.dtype) -> None:
-        self._parallel, self._threads = _openmp(), torch.get_num_threads()
+        self._dtype, self._parallel, self._threads = dtype, openmp().GOMP_parallel, torch.get_num_threads()
         self._code = {name: _compiled(name, dtype).address for name in _KERNELS}
-
-    @staticmethod
-    def known(device: torch.device, dtype: torch.dtype) -> bool:
-        """Whether there are any."""
-        return device.type == "cpu" and dtype in _STORED and _openmp() is not None
 
     def _run(self, name: str, work: int, *numbers: int) -> None:
         given = (ctypes.c_int64 * len(numbers))(*numbers)
-        self._parallel(self._code[name], ctypes.addressof(given), min(self._threads, work), 0)
+        # All or one: OpenMP ends the threads that a smaller team leaves over, and the next product would begin them anew.
+        self._parallel(self._code[name], ctypes.addressof(given), self._threads if work > 1 else 1, 0)
+
+    def _check(self, tensor: Tensor, *shape: int) -> int:
+        """A tensor's address. Raises ValueError where a kernel would read or write beside it."""
+        if tensor.dtype != self._dtype or tensor.numel() != math.prod(shape) or not tensor.is_contiguous():
+            raise ValueError(
+                f"a kernel takes {shape} of {self._dtype} in a row, not {tuple(tensor.shape)} of {tensor.dtype}"
+            )
+        return tensor.data_ptr()
 
     def add_low_rank(self, x: Tensor, y: Tensor, lines: np.ndarray) -> None:
-        """y (rows, outs) += what each row's line of int64 makes of x (rows, ins); see InPlace."""
-        rows, places = len(lines), lines.shape[1] // 5
-        self._run("add_low_rank", rows, x.data_ptr(), y.data_ptr(), lines.ctypes.data, rows, x.shape[-1], y.shape[-1], places)
+        """y (rows, 1, outs) += what each row's line of int64 makes of x (rows, 1, ins); see InPlace."""
+        rows, places, ins, outs = len(lines), lines.shape[1] // 5, x.shape[-1], y.shape[-1]
+        addresses = self._check(x, rows, ins), self._check(y, rows, outs), lines.ctypes.data
+        self._run("add_low_rank", rows, *addresses, rows, ins, outs, places)
 
     def norm(self, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
         """Root mean square norm of x (rows, 1, width)."""
-        out, rows = torch.empty_like(x), x.shape[0]
-        self._run("norm", rows, x.data_ptr(), weight.data_ptr(), out.data_ptr(), _bits(epsilon), rows, x.shape[-1])
+        out, rows, width = torch.empty_like(x), x.shape[0], x.shape[-1]
+        addresses = self._check(x, rows, width), self._check(weight, width), out.data_ptr()
+        self._run("norm", rows, *addresses, _bits(epsilon), rows, width)
         return out
 
     def attend(
@@ -292,11 +295,12 @@ class Kernels:
         """What each row's heads see, (rows, 1, those that ask × width), of all up to and with the token at its start, which
         is written there. `heads` (rows, 1, all, width), `turns` cosines and sines (rows, 1, 1, width), `held` keys and
         values (rows or more, heads, positions, width)."""
-        (rows, _, every, width), (keys, values) = heads.shape, held
-        holding, positions = keys.shape[1:3]
+        rows, _, every, width = heads.shape
+        holding, positions = held[0].shape[1:3]
         asking = every - 2 * holding
         out = heads.new_empty(rows, 1, asking * width)
-        addresses = [tensor.data_ptr() for tensor in (heads, *turns, keys, values)]
+        addresses = [self._check(heads, rows, every, width), *(self._check(turn, rows, width) for turn in turns)]
+        addresses += [self._check(kept, len(kept), holding, positions, width) for kept in held]
         self._run("attend", rows * holding, *addresses, starts.ctypes.data, out.data_ptr(), _bits(scale), rows, asking,
                   holding, width, positions)  # fmt: skip
         return out

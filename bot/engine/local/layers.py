@@ -8,14 +8,16 @@ single token. A model of another kind is left as it is.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bot.engine.local.kernels import Kernels
 from bot.engine.local.projections import Part, Projections
+
+if TYPE_CHECKING:
+    from bot.engine.local.kernels import Kernels
 
 KINDS = {"LlamaDecoderLayer", "Qwen2DecoderLayer", "MistralDecoderLayer"}
 """Layers that are a normalisation, rotary attention, a normalisation and a gated product, each added to its input."""

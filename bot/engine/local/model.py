@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bot.base import Base
+from bot.cores import openmp
 from bot.engine.local.adapters import AdapterMemory
 from bot.engine.local.encode import encode, opens_reasoning
 from bot.engine.local.factors import Factors
-from bot.engine.local.kernels import Kernels
 from bot.engine.local.layers import replace_layers
 from bot.engine.local.projections import Product, Projections
 from bot.engine.local.slots import Slots, Window
@@ -30,6 +30,8 @@ from bot.types import Message, Mix
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from bot.engine.local.kernels import Kernels
 
 _TRIED = torch.tensor([[5, 9, 17, 33, 65], [6, 10, 18, 34, 66]])
 """Tokens that a base is tried with; any will do."""
@@ -121,7 +123,7 @@ class Model:
             alone = self._model(input_ids=_TRIED.to(self.device), use_cache=False).logits[:, -1]
             self._projections = Projections(self._model)
             self._model.set_attn_implementation(_attention())
-            self.kernels = Kernels(self.dtype) if Kernels.known(self.device, self.dtype) else None
+            self.kernels = _kernels(self.device, self.dtype)
             replace_layers(self._model, self._projections, attend, self.kernels)
             self._check(base.name, alone)
         self.adapters = AdapterMemory(self._projections, self.dtype, self.device)
@@ -191,6 +193,15 @@ class Model:
             reason = f"it fails on a batch ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
         if reason:
             raise _unfit(name, reason)
+
+
+def _kernels(device: torch.device, dtype: torch.dtype) -> Kernels | None:
+    """The compiled kernels, where they can share torch's threads."""
+    if device.type != "cpu" or openmp() is None:
+        return None
+    from bot.engine.local.kernels import Kernels
+
+    return Kernels(dtype)
 
 
 def _moved(model: PreTrainedModel, name: str, device: torch.device) -> PreTrainedModel:
