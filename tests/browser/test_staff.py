@@ -32,6 +32,8 @@ def switch(page: Page, name: str, state: str) -> None:
 def choose(page: Page, dropdown: str, option: str) -> None:
     page.locator(f"{dropdown} input").click()
     page.get_by_role("option", name=option, exact=True).click()
+    # A list fades out; until it is gone, its options answer to the next dropdown's names.
+    expect(page.get_by_role("option")).to_have_count(0)
 
 
 def tick(page: Page, name: str, adapter: str) -> None:
