@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.bench import chats, latency, serve
+from bot.bench import chats, latency, rows, serve
 from bot.bench.arms import Server
 from bot.bench.rows import at_most, ratio
 from bot.bench.serve import Plan, run, write
@@ -24,6 +24,7 @@ SHAPE = {
 
 async def test_every_row_is_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latency, "ARRIVALS", 12)
+    monkeypatch.setattr(rows, "_PAUSE", 0.0)
     monkeypatch.setattr(serve, "RANKS", {2: 2, 4: 2})
     monkeypatch.setattr(serve, "LOADED", 1)
     said: list[str] = []

@@ -6,6 +6,7 @@ with every round's figures beside it.
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -30,11 +31,16 @@ class Row:
         return asdict(self)
 
 
+_PAUSE = 1.0
+"""Seconds between two arms: engines keep their threads awake for a while after their last token."""
+
+
 async def alternate(arms: Mapping[str, Arm], rounds: int) -> dict[str, list[float]]:
     """Every arm once per round, after one round that is dropped."""
     found: dict[str, list[float]] = {name: [] for name in arms}
     for number in range(rounds + 1):
         for name, arm in arms.items():
+            await asyncio.sleep(_PAUSE)
             value = await arm()
             if number:
                 found[name].append(round(value, 3))

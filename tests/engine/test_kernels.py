@@ -43,11 +43,16 @@ def threads(request: Any) -> Iterator[int]:
 
 def factors(ranks: tuple[int, ...], ins: int, dtype: torch.dtype, seed: int) -> Factors:
     chance = torch.Generator().manual_seed(seed)
-    a = torch.randn(ins, sum(ranks), generator=chance).to(dtype)
+    a = torch.randn(sum(ranks), ins, generator=chance).to(dtype)
     b = {
         (0, place): torch.randn(rank, WIDTHS[place], generator=chance).to(dtype) for place, rank in enumerate(ranks) if rank
     }
     return Factors({0: a}, b, {0: ranks})
+
+
+def some(dtype: torch.dtype, *shapes: tuple[int, ...]) -> list[Tensor]:
+    chance = torch.Generator().manual_seed(3)
+    return [torch.randn(shape, generator=chance).to(dtype) for shape in shapes]
 
 
 def product(row: Factors | None, x: Tensor) -> Tensor:
@@ -57,7 +62,7 @@ def product(row: Factors | None, x: Tensor) -> Tensor:
         if row is None or not row.ranks[0][place]:
             parts.append(torch.zeros(width, dtype=torch.float64))
         else:
-            parts.append(x.double() @ row.columns(0, place).double() @ row.b[0, place].double())
+            parts.append(x.double() @ row.own(0, place).double().T @ row.b[0, place].double())
     return torch.cat(parts)
 
 
@@ -126,15 +131,12 @@ def test_attention_turns_writes_and_sees_all_up_to_its_start(
     dtype: torch.dtype, asking: int, holding: int, threads: int
 ) -> None:
     rows, width, positions, starts = 3, 8, 12, np.array([0, 5, 11])
-    chance = torch.Generator().manual_seed(3)
-
-    def some(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=chance).to(dtype)
-
-    heads, cos, sin = some(rows, 1, asking + 2 * holding, width), some(rows, 1, 1, width), some(rows, 1, 1, width)
-    keys, values = some(rows + 1, holding, positions, width), some(rows + 1, holding, positions, width)
-    before = keys.clone(), values.clone()
-    found = Kernels(dtype).attend(heads, (cos, sin), (keys, values), starts, 0.3)
+    turn, kept = (rows, 1, 1, width), (rows + 1, holding, positions, width)
+    heads, cos, sin, keys, values, x = some(
+        dtype, (rows, 1, asking + 2 * holding, width), turn, turn, kept, kept, (rows, 1, 4)
+    )
+    before, flat = (keys.clone(), values.clone()), heads.view(rows, 1, -1)
+    found = Kernels(dtype).attend(x, flat, None, (cos, sin), (keys, values), starts, 0.3)
     one, other = heads.double().chunk(2, -1)
     turned = heads.double() * cos.double() + torch.cat((other, one), -1) * sin.double()
     for row, start in enumerate(starts.tolist()):
@@ -148,12 +150,79 @@ def test_attention_turns_writes_and_sees_all_up_to_its_start(
     assert torch.equal(values, before[1]), "nothing else is written"
 
 
+@dtypes
+@pytest.mark.parametrize("mixed", [True, False])
+def test_a_product_joins_what_it_is_added_to(dtype: torch.dtype, mixed: bool, threads: int) -> None:
+    mixes = [factors((3, 0, 5), 40, dtype, seed) if mixed and seed else None for seed in range(3)]
+    x, y, before, weight = some(dtype, (3, 1, 40), (3, 1, 14), (3, 1, 14), (14,))
+    wanted = (
+        before.double()
+        + y.double()
+        + torch.stack([product(mix, one[0]) for mix, one in zip(mixes, x, strict=True)])[:, None]
+    )
+    kernels, group = Kernels(dtype), Group(0, Product(torch.zeros(14, 40), None), WIDTHS)
+    lines = InPlace(kernels, mixes).lines(group)
+    assert (lines is not None) == mixed
+    plain = y.clone()
+    assert kernels.join(x, plain, lines, before) is plain
+    close(plain, wanted.to(dtype))
+    normed = kernels.join(x, y, lines, before, (weight, 1e-5))
+    assert torch.equal(y, plain), "the sum is there with its norm too"
+    assert torch.equal(normed, kernels.norm(plain, weight, 1e-5)), "the norm is the one of what was rounded"
+
+
+@dtypes
+@pytest.mark.parametrize("mixed", [True, False])
+def test_halves_are_gated(dtype: torch.dtype, mixed: bool, threads: int) -> None:
+    mixes = [factors((3, 0, 5), 40, dtype, seed) if mixed and seed else None for seed in range(3)]
+    x, y = some(dtype, (3, 1, 40), (3, 1, 14))
+    added = torch.stack([product(mix, one[0]) for mix, one in zip(mixes, x, strict=True)])[:, None]
+    gate, up = (y.double() + added).to(dtype).double().chunk(2, -1)
+    kernels, group = Kernels(dtype), Group(0, Product(torch.zeros(14, 40), None), WIDTHS)
+    close(kernels.gate(x, y, InPlace(kernels, mixes).lines(group)), (F.silu(gate) * up).to(dtype))
+
+
+@dtypes
+@settings(max_examples=200, deadline=None)
+@given(number=st.floats(width=32, allow_nan=False))
+def test_silu_is_near_wherever_it_is_taken(dtype: torch.dtype, number: float) -> None:
+    gated = torch.full((1, 1, 1), number, dtype=dtype)
+    y = torch.cat((gated, torch.ones_like(gated)), -1)
+    found, wanted = Kernels(dtype).gate(y, y.clone(), None), F.silu(gated.double()).to(dtype)
+    near = {torch.bfloat16: 1e-2, torch.float32: 1e-6, torch.float64: 1e-14}[dtype]
+    assert torch.allclose(found.double(), wanted.double(), rtol=near, atol=1e-35, equal_nan=True)
+
+
+@dtypes
+def test_what_is_not_a_number_stays_so_in_every_kernel(dtype: torch.dtype) -> None:
+    kernels, nothing = Kernels(dtype), float("nan")
+    x, y = torch.ones(2, 1, 4, dtype=dtype), torch.ones(2, 1, 14, dtype=dtype)
+    y[0] = nothing
+    for found in (kernels.gate(x, y.clone(), None), kernels.join(x, y.clone(), None, torch.ones_like(y))):
+        assert found[0].isnan().all()
+        assert found[1].isfinite().all()
+    heads, turn = torch.ones(2, 1, 12, dtype=dtype), torch.ones(2, 1, 1, 4, dtype=dtype)
+    heads[0] = nothing
+    held = torch.ones(2, 1, 3, 4, dtype=dtype), torch.ones(2, 1, 3, 4, dtype=dtype)
+    seen = kernels.attend(x, heads, None, (turn, turn), held, np.array([1, 1]), 1.0)
+    assert seen[0].isnan().all()
+    assert seen[1].isfinite().all()
+
+
 def test_what_does_not_fit_is_refused_before_anything_is_written() -> None:
     mix, group = factors((2, 2, 2), 8, torch.float32, 1), Group(0, Product(torch.zeros(14, 8), None), WIDTHS)
     x, y = torch.ones(2, 1, 8), torch.zeros(2, 1, 14)
     for wrong in ((x[:1], y), (x, y[:1]), (x.double(), y), (x, y.bfloat16()), (x, torch.zeros(14, 2).T.unsqueeze(1))):
         with pytest.raises(ValueError, match="a kernel takes"):
             InPlace(Kernels(torch.float32), [mix, mix]).add(group, *wrong)
+    kernels = Kernels(torch.float32)
+    lines = InPlace(kernels, [mix] * 3).lines(group)
+    with pytest.raises(ValueError, match="takes 2 rows' lines, not 3"):
+        kernels.gate(x, y, lines)
+    with pytest.raises(ValueError, match="a kernel takes halves, not 13"):
+        kernels.gate(x, torch.zeros(2, 1, 13), None)
+    with pytest.raises(ValueError, match="a kernel takes"):
+        kernels.join(x, y, None, y[:1])
     assert not y.any()
 
 

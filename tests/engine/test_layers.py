@@ -48,6 +48,20 @@ def test_logits_are_those_of_plain_transformers(
     assert far < near
 
 
+def test_a_processor_without_bfloat16_multiplies_in_it_all_the_same(
+    tiny_base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise RuntimeError("bf16 path needs the cpu support avx_ne_convert or avx512bw, avx512vl and avx512dq")
+
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.ops.mkldnn, "_reorder_linear_weight", refuse)
+    model, slots = Model(tiny_base, "bfloat16", "cpu"), Slots(2, IDS.shape[1])
+    with torch.inference_mode():
+        found = model.forward({"input_ids": IDS}, slots.window([0, 0], IDS.shape[1], model.device), None)
+    assert found.isfinite().all()
+
+
 def test_a_gpu_that_is_not_there_is_told(tiny_base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SettingsError, match=r"no GPU here.*Set device: cpu"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 import random
 import threading
 from collections.abc import AsyncGenerator, Iterator
@@ -19,6 +20,7 @@ from bot.adapters.verify import verify
 from bot.base import Base
 from bot.engine.local.encode import encode
 from bot.engine.local.engine import LocalEngine
+from bot.engine.local.rows import Row
 from bot.errors import EngineError, InvalidMessage, Overloaded
 from bot.types import Adapter, Message, Mix, Piece, Sampling, TokenScore
 from tests.conftest import make_adapter
@@ -193,6 +195,35 @@ async def test_a_full_queue_refuses_at_once(tiny_base: Base) -> None:
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert sorted(type(result).__name__ for result in results) == ["Overloaded", "Overloaded", "str"]
     await engine.close()
+
+
+async def test_short_prompts_that_wait_are_read_between_two_steps_while_a_chunk_has_room(
+    tiny_base: Base, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, done = LocalEngine(tiny_base, "float32"), []
+    await reply(engine, "to have the model loaded", Mix())
+    batch = engine._scheduler.batch
+    step, read = batch.step, batch.read
+
+    def reading(row: Row, most: int) -> torch.Tensor | None:
+        before = row.filled
+        logits = read(row, most)
+        done.append(row.filled - before)
+        return logits
+
+    monkeypatch.setattr(batch, "step", lambda: (done.append(0), step()))
+    monkeypatch.setattr(batch, "read", reading)
+    gate, long = held(engine), "word " * 300
+    waiting = [asyncio.create_task(reply(engine, text, Mix())) for text in ("hello", "a lamp", "a box", long, "no")]
+    async with asyncio.timeout(9):
+        while sum(ticket.row is not None for ticket in engine._scheduler._waiting) < len(waiting):
+            await asyncio.sleep(0.01)
+    gate.set()
+    await asyncio.gather(*waiting)
+    await engine.close()
+    turns = [list(run) for some, run in itertools.groupby(done, bool) if some]
+    assert [len(turn) for turn in turns] == [4, 2], "three and some of the long one, its rest and the last"
+    assert sum(turns[0]) == 256
 
 
 async def test_an_adapter_that_vanished_is_an_error_and_the_engine_goes_on(engine: LocalEngine, tmp_path: Path) -> None:

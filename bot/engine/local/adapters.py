@@ -151,12 +151,12 @@ def read_factors(
         a, b = half_of["lora_A"], half_of["lora_B"]
         wide = torch.promote_types(dtype, torch.float32)
         scaled = b.to(wide) * _scaling(config, module, a.shape[0])
-        layers.setdefault(group, {})[place] = (a.to(dtype).T, scaled.to(dtype).T.contiguous())
+        layers.setdefault(group, {})[place] = (a.to(dtype), scaled.to(dtype).T.contiguous())
     return Factors(
-        {group: torch.cat([parts[place][0] for place in sorted(parts)], 1).contiguous() for group, parts in layers.items()},
+        {group: torch.cat([parts[place][0] for place in sorted(parts)]) for group, parts in layers.items()},
         {(group, place): b for group, parts in layers.items() for place, (_, b) in parts.items()},
         {
-            group: tuple(parts[place][0].shape[1] if place in parts else 0 for place in range(len(widths)))
+            group: tuple(len(parts[place][0]) if place in parts else 0 for place in range(len(widths)))
             for group, parts in layers.items()
             for widths in [projections.groups[group].widths]
         },

@@ -45,23 +45,27 @@ class Batch:
         """Whether it could join."""
         return not self.rows or (len(self.rows) < self._max_rows and self._extent([*self.rows, row]) is not None)
 
-    def read(self, row: Row) -> Tensor | None:
-        """One chunk of a prompt; after the last one the logits (1, vocabulary) of its reply's first token."""
-        model = self._load()
+    def begin(self, row: Row) -> Slots:
+        """Its keys and values; where nobody has begun to read its prompt, what others read before."""
         if row.own is None:
             row.own = Slots(1, row.prompt)
             if found := self.prefixes.find(row.key, row.ids):
                 slots, common = found
                 row.filled = row.before + common
                 row.own.copy(0, slots, 0, row.filled)
-        end = min(row.filled + CHUNK, row.prompt)
-        window = row.own.window([row.filled], end - row.filled, model.device)
+        return row.own
+
+    def read(self, row: Row, most: int = CHUNK) -> Tensor | None:
+        """So many tokens of a prompt at most; after the last one the logits (1, vocabulary) of its reply's first token."""
+        model, own = self._load(), self.begin(row)
+        end = min(row.filled + most, row.prompt)
+        window = own.window([row.filled], end - row.filled, model.device)
         inputs = model.inputs(row.ids, row.virtual, row.filled, end)
         logits = model.forward(inputs, window, shared(row.factors))
         row.filled = end
         if end < row.prompt:
             return None
-        self.prefixes.keep(row.key, row.ids, row.own)
+        self.prefixes.keep(row.key, row.ids, own)
         return logits[0]
 
     def join(self, row: Row, logits: Tensor) -> None:

@@ -18,7 +18,7 @@ class Factors:
     """Grouped as the base's projections are, each LoRA's scaling multiplied into B."""
 
     a: Mapping[int, Tensor]
-    """Group → (in, columns): the A's of the group's layers side by side, turned so that a product reads them in order."""
+    """Group → (ranks, in): the A's of the group's layers one under the other."""
     b: Mapping[tuple[int, int], Tensor]
     """(group, place) → (rank, out)."""
     ranks: Mapping[int, tuple[int, ...]]
@@ -28,10 +28,10 @@ class Factors:
     def bytes(self) -> int:
         return sum(tensor.nbytes for tensor in (*self.a.values(), *self.b.values()))
 
-    def columns(self, group: int, place: int) -> Tensor:
-        """A of one layer, (in, rank)."""
+    def own(self, group: int, place: int) -> Tensor:
+        """A of one layer, (rank, in)."""
         ranks = self.ranks[group]
-        return self.a[group].narrow(1, sum(ranks[:place]), ranks[place])
+        return self.a[group].narrow(0, sum(ranks[:place]), ranks[place])
 
 
 def mixed(parts: Sequence[tuple[Factors, float]]) -> Factors | None:
@@ -47,12 +47,12 @@ def mixed(parts: Sequence[tuple[Factors, float]]) -> Factors | None:
             ranks[group] = tuple(map(sum, zip(ranks.get(group, (0,) * len(own)), own, strict=True)))
     a, b = {}, {}
     for group, places in ranks.items():
-        columns = []
+        under = []
         for place in (number for number, rank in enumerate(places) if rank):
             those = [(lora, weight) for lora, weight in parts if (group, place) in lora.b]
-            columns += [lora.columns(group, place) for lora, _ in those]
+            under += [lora.own(group, place) for lora, _ in those]
             b[group, place] = torch.cat([_scaled(lora.b[group, place], weight) for lora, weight in those])
-        a[group] = torch.cat(columns, 1)
+        a[group] = torch.cat(under)
     return Factors(a, b, ranks) if ranks else None
 
 

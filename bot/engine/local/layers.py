@@ -2,8 +2,8 @@
 
 Contract: `replace_layers` puts a `Layer` where each decoder layer of a known kind stood; what it computes is the same, in
 another order of rounding. On a CPU the many small operations of a layer take as long as reading a small model's weights
-does, so queries and keys are turned in one go and norms take half the steps; where there are kernels, they do both for a
-single token. A model of another kind is left as it is.
+does, so queries and keys are turned in one go and norms take half the steps; where there are kernels, they do all but the
+products, and for one token a row attention too. A model of another kind is left as it is.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bot.engine.local.projections import Part, Projections
+from bot.engine.local.in_place import InPlace, Lines
+from bot.engine.local.projections import Group, Part, Projections
 
 if TYPE_CHECKING:
     from bot.engine.local.kernels import Kernels
@@ -84,20 +85,46 @@ class Layer(nn.Module):
         past_key_values: Any,
         **_: Any,
     ) -> Tensor:
+        if self._kernels:
+            return self._by_kernels(hidden_states, attention_mask, position_embeddings, past_key_values, self._kernels)
         product, x = self._projections.product, hidden_states
-        kernels = self._kernels if x.shape[1] == 1 else None
-        heads = product(self._into, _normed(x, self._norms[0], kernels)).view(*x.shape[:2], -1, self._width)
-        if kernels:
-            held = past_key_values.held(heads[:, :, self._turned :].transpose(1, 2), self._old.layer_idx)
-            seen = kernels.attend(heads, position_embeddings, held, past_key_values.starts, self._old.scaling)
-        else:
-            seen = self._attend(heads, attention_mask, position_embeddings, past_key_values)
+        heads = product(self._into, _normed(x, self._norms[0]))
+        seen = self._attend(heads, attention_mask, position_embeddings, past_key_values)
         x = product(self._ahead, seen).add_(x)
-        gate, up = product(self._gated, _normed(x, self._norms[1], kernels)).chunk(2, -1)
+        gate, up = product(self._gated, _normed(x, self._norms[1])).chunk(2, -1)
         return product(self._down, F.silu(gate).mul_(up)).add_(x)
+
+    def _by_kernels(
+        self, x: Tensor, mask: Tensor | None, turns: tuple[Tensor, Tensor], window: Any, kernels: Kernels
+    ) -> Tensor:
+        first, second = self._norms
+        normed = _normed(x, first) if x.dtype == torch.float64 else kernels.norm(x, first.weight, first.variance_epsilon)
+        heads, lines = self._begin(self._into, normed)
+        if x.shape[1] == 1:
+            held = window.held(heads.view(len(x), -1, 1, self._width)[:, self._turned :], self._old.layer_idx)
+            seen = kernels.attend(normed, heads, lines, turns, held, window.starts, self._old.scaling)
+        else:
+            seen = self._attend(heads, mask, turns, window)
+        y, lines = self._begin(self._ahead, seen)
+        if x.dtype == torch.float64:
+            normed = _normed(kernels.join(seen, y, lines, x), second)
+        else:
+            normed = kernels.join(seen, y, lines, x, (second.weight, second.variance_epsilon))
+        halves, lines = self._begin(self._gated, normed)
+        gated = kernels.gate(normed, halves, lines)
+        down, lines = self._begin(self._down, gated)
+        return kernels.join(gated, down, lines, y)
+
+    def _begin(self, group: Group, x: Tensor) -> tuple[Tensor, Lines | None]:
+        """The base's product, and what a kernel is to add to it first."""
+        stack = self._projections.stack
+        if isinstance(stack, InPlace):
+            return group.product(x), stack.lines(group)
+        return self._projections.product(group, x), None
 
     def _attend(self, heads: Tensor, mask: Tensor | None, turns: tuple[Tensor, Tensor], window: Any) -> Tensor:
         cos, sin = turns
+        heads = heads.view(*heads.shape[:2], -1, self._width)
         plain = heads[:, :, : self._turned]
         one, other = plain.chunk(2, -1)
         turned = torch.addcmul(plain * cos, torch.cat((other, one), -1), sin)
@@ -107,12 +134,10 @@ class Layer(nn.Module):
         return seen.flatten(2)  # type: ignore[no-any-return]
 
 
-def _normed(x: Tensor, norm: Any, kernels: Kernels | None) -> Tensor:
+def _normed(x: Tensor, norm: Any) -> Tensor:
     # transformers rounds to float32 here whatever the model is in; for float64, which tests compare in, so must we.
     if x.dtype == torch.float64:
         return norm(x)  # type: ignore[no-any-return]
-    if kernels:
-        return kernels.norm(x, norm.weight, norm.variance_epsilon)
     # Half the operations of torch's own on a CPU: it squares, averages, adds, and so on, each by itself.
     length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
     scale = torch.addcmul(norm.epsilon, length, length, value=1 / x.shape[-1]).rsqrt_()

@@ -29,8 +29,7 @@ class Product:
     bound by memory, and its products for eight rows take 0.4 to 0.75 of the time so."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        known = weight.dtype in (torch.bfloat16, torch.float32)
-        self._packed = weight.device.type == "cpu" and known and torch._C._has_mkldnn
+        self._packed = _packs(weight)
         self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS) if self._packed else weight
         self._bias = bias
 
@@ -39,6 +38,15 @@ class Product:
             y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")
             return y
         return F.linear(x, self._weight, self._bias)
+
+
+def _packs(weight: Tensor) -> bool:
+    """Whether oneDNN is there and knows this precision on this processor: bfloat16 takes AVX-512 or better."""
+    if weight.device.type != "cpu" or not torch._C._has_mkldnn:
+        return False
+    return weight.dtype == torch.float32 or (
+        weight.dtype == torch.bfloat16 and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    )
 
 
 @dataclass

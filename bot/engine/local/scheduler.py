@@ -1,8 +1,9 @@
 """The one thread that owns the model: rows join and leave its batch between steps.
 
 Contract: every turn drops cancelled rows, runs one call that was handed over, makes one token for every row of the batch,
-and reads one chunk of the prompt that has waited longest, where the batch has room and memory for it. Who else is in the
-batch changes a row's tokens only where two were as good as equal. An error ends the rows it concerns, not the thread.
+and reads one chunk: of the prompt that has waited longest and, where much of the chunk is left, of those after it, as far as
+the batch has room and memory for them. Who else is in the batch changes a row's tokens only where two were as good as equal.
+An error ends the rows it concerns, not the thread.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from bot.engine.local.batch import Batch
+from bot.engine.local.batch import CHUNK, Batch
 from bot.engine.local.model import Model
 from bot.engine.local.prefixes import Prefixes
 from bot.engine.local.rows import Row, Ticket
@@ -127,10 +128,14 @@ class Scheduler:
             self._call()
         if self.batch.rows:
             self.batch.step()
-        with self._wake:
-            row = self._next()
-        if row:
-            self._advance(row)
+        left = CHUNK
+        # A short rest of a chunk is left: reading few tokens takes nearly as long as a step.
+        while left >= CHUNK // 2:
+            with self._wake:
+                row = self._next()
+            if row is None:
+                break
+            left -= self._advance(row, left)
         if not self.batch.rows:
             self.batch.empty()
 
@@ -155,15 +160,20 @@ class Scheduler:
         row = next((ticket.row for ticket in self._waiting if ticket.row), None)
         return row if row and self.batch.has_room(row) else None
 
-    def _advance(self, row: Row) -> None:
-        """Read a chunk of a row's prompt; an error is the row's alone."""
+    def _advance(self, row: Row, most: int) -> int:
+        """Read so many tokens of a row's prompt at most; gives how many they were, all after an error, which is the row's
+        alone."""
         try:
-            logits = self.batch.read(row)
+            self.batch.begin(row)
+            before = row.filled
+            logits = self.batch.read(row, most)
             if logits is not None and self._taken(row.ticket):
                 self.batch.join(row, logits)
         except Exception as error:
             row.ticket.send(error)
             row.ticket.cancelled.set()
+            return most
+        return row.filled - before
 
     def _taken(self, ticket: Ticket) -> bool:
         """Take it out of the queue; False where it has left."""

@@ -15,6 +15,7 @@ from functools import cache
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from bot.engine.local.factors import Factors
@@ -44,7 +45,7 @@ class Shared:
         if group.number not in self._a:
             return
         a, spans = self._a[group.number]
-        columns, out = x.reshape(-1, x.shape[-1]) @ a, y.view(-1, y.shape[-1])
+        columns, out = F.linear(x.reshape(-1, x.shape[-1]), a), y.view(-1, y.shape[-1])
         for place, first, rank in spans:
             layer = out.narrow(1, group.starts[place], group.widths[place])
             layer.addmm_(columns.narrow(1, first, rank), self._b[group.number, place])
@@ -102,7 +103,7 @@ class Stack:
         some = {place: b for factors in filter(None, rows) for place, b in factors.b.items()}
         for group, own in ranks.items():
             a = next(factors.a[group] for factors in filter(None, rows) if group in factors.a)
-            self._a[group] = a.new_zeros(room, a.shape[0], sum(own))
+            self._a[group] = a.new_zeros(room, a.shape[1], sum(own))
             blocks = _blocks(own, [some[group, place].shape[1] if rank else 0 for place, rank in enumerate(own)])
             self._b[group] = [(block, a.new_zeros(room, block.count, block.rank, block.width)) for block in blocks]
         self._room, self._ranks = room, ranks
@@ -117,7 +118,7 @@ class Stack:
                 for number in range(block.count if factors and own else 0):
                     place, first = block.place + number, block.column + number * block.rank
                     if factors and own and own[place]:
-                        a[row, :, first : first + own[place]] = factors.columns(group, place)
+                        a[row, :, first : first + own[place]] = factors.own(group, place).T
                         b[row, number, : own[place]] = factors.b[group, place]
 
     def add(self, group: Group, x: Tensor, y: Tensor) -> None:
