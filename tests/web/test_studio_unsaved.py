@@ -136,8 +136,33 @@ def test_where_there_is_too_much_others_go_first_and_then_the_oldest(desk: Desk,
     assert edits_of(with_edits({}, "ada", [unwritable]), "ada") == []
 
 
-async def test_a_form_whose_version_the_server_forgot_is_not_filled_over(studio: Studio, desk: Desk) -> None:
-    """A server lets go of what a page had open; the boxes hold it still."""
+def test_what_the_form_was_filled_from_comes_from_the_browser_with_its_texts(studio: Studio) -> None:
+    """A server that has opened another version already must not take the old texts for its own."""
+    assert not studio.editor.opened.stateful, "held by the browser, like the boxes"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "support@2",
+        {"name": "support"},
+        {"name": 1, "version": 1, "latest": 1},
+        {"name": "support", "version": "two", "latest": 3},
+        {"name": "support", "version": 0, "latest": 3},
+        {"name": "support", "version": 1, "latest": 3, "before": ["x"]},
+    ],
+)
+async def test_a_browser_that_says_its_form_was_filled_from_nonsense_is_refused(
+    studio: Studio, desk: Desk, wrong: Any
+) -> None:
+    with pytest.raises(gr.Error, match="names no version"):
+        await studio.pick_name(ADA, "support", "", wrong, [], "", *fields(desk, role="Typed."))
+    saved = await studio.save(ADA, "", wrong, "Ada", "why", *fields(desk, role="Typed."))
+    assert "names no version" in saved[studio.result].told
+    assert desk.prompts.versions("support") == [1]
+
+
+async def test_a_form_whose_version_nobody_knows_is_not_filled_over(studio: Studio, desk: Desk) -> None:
     values, forgotten = fields(desk, role="Typed since."), Opened()  # type: ignore[typeddict-item]
     for handler in (
         studio.load(ADA, forgotten, "production", "", None, {}, *values),

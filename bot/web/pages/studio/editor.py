@@ -47,7 +47,9 @@ class Editor:
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
-        self.opened = gr.State({})
+        # Held by the browser, as the texts are: a server that has opened another version already gets those that belong
+        # together. What follows from both is the server's own.
+        self.opened = gr.JSON({}, visible="hidden")
         self.aside = gr.State([])
         self.saved_note = gr.State("")
         with gr.Column(elem_id="studio-form"):
@@ -192,8 +194,8 @@ class Editor:
         """The form as the next version. One that is no newer than the latest had these texts before. Raises Conflict where
         another was saved meanwhile."""
         check_remarks(author, note)
-        before = versions_before(self.desk.prompts, opened)
-        prompt = edited(open_version(self.desk.prompts, opened).prompt, fields, author, note, before)
+        parent = open_version(self.desk.prompts, opened).prompt
+        prompt = edited(parent, fields, author, note, versions_before(self.desk.prompts, opened))
         return self.desk.prompts.save(opened["name"], prompt, opened["latest"])
 
     def conflict(self, opened: Opened, values: Sequence[Box], error: Conflict) -> Update:

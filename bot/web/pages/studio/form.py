@@ -10,7 +10,9 @@ import dataclasses
 import datetime
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NotRequired, TypedDict
+from typing import NotRequired, TypedDict, cast
+
+from pydantic import BaseModel, Field, ValidationError
 
 from bot.errors import BotError, InvalidMessage, PromptError
 from bot.prompts.library import DRAFT, PromptLibrary
@@ -21,6 +23,7 @@ from bot.web.pages.studio.answering import Answering, Box, merged, settings, wit
 EXAMPLES = 20
 """Examples that the form has boxes for; it keeps the rest as they are."""
 SOURCE = "written on the page"
+MAX_VERSION = 1_000_000
 
 
 class Opened(TypedDict):
@@ -30,7 +33,20 @@ class Opened(TypedDict):
     name: str
     version: int
     latest: int
-    before: NotRequired[tuple[int, ...]]
+    before: NotRequired[Sequence[int]]
+
+
+class CheckedOpened(BaseModel):
+    """The same, where it comes from a browser."""
+
+    name: str = Field(min_length=1, max_length=100)
+    version: int = Field(ge=1, le=MAX_VERSION)
+    latest: int = Field(ge=1, le=MAX_VERSION)
+    before: tuple[int, ...] = ()
+
+    @property
+    def plain(self) -> Opened:
+        return cast(Opened, self.model_dump(exclude_unset=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,19 +168,33 @@ def fields_before(library: PromptLibrary, opened: Opened) -> Fields:
         return shown_fields(open_version(library, opened).prompt)
 
 
+def check_opened(opened: Opened) -> None:
+    """Raises InvalidMessage where a browser says that its form was filled from what can be no version."""
+    try:
+        CheckedOpened.model_validate(opened)
+    except ValidationError as error:
+        raise InvalidMessage(
+            f"The form was filled from {opened!r:.80}, which names no version of a prompt.",
+            "Copy what you typed, then reload the page and choose one.",
+        ) from error
+
+
 def check_known(opened: Opened, fields: Fields) -> None:
-    """Raises InvalidMessage where the form holds texts and the server has forgotten of what, as it may after an hour."""
+    """Raises InvalidMessage where the form holds texts and nobody knows of what."""
     if not opened and any(fields.values()):
         raise InvalidMessage(
-            "The desk no longer knows which version this form was filled from: the page was away for long.",
+            "The page no longer knows which version this form was filled from.",
             "Copy what you typed since, then reload the page; your edits from before can be brought back there.",
         )
+    if opened:
+        check_opened(opened)
 
 
 def open_version(library: PromptLibrary, opened: Opened) -> PromptVersion:
     """The version that the form was filled from."""
     if not opened:
         raise InvalidMessage("No version is open.", "Copy what you typed, then reload the page and choose one.")
+    check_opened(opened)
     return library.get(f"{opened['name']}@{opened['version']}")
 
 

@@ -14,29 +14,21 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, ValidationError, field_validator
 
 from bot.web.pages.studio.answering import words
-from bot.web.pages.studio.form import Aside, Fields, Opened
+from bot.web.pages.studio.form import Aside, CheckedOpened, Fields
 
 MAX_KEPT = 500_000
 """Bytes of everybody's edits together: with the form they fit into a request, and well into what a browser keeps."""
-MAX_VERSION = 1_000_000
 Stored = dict[str, list[Any]]
 """By a person's id, edits that are not checked yet."""
-
-
-class _Opened(BaseModel):
-    name: str = Field(min_length=1, max_length=100)
-    version: int = Field(ge=1, le=MAX_VERSION)
-    latest: int = Field(ge=1, le=MAX_VERSION)
-    before: tuple[int, ...] = ()
 
 
 class _Edits(BaseModel):
     """An Aside."""
 
-    opened: _Opened
+    opened: CheckedOpened
     fields: Fields
     note: str
 
@@ -64,8 +56,7 @@ def edits_of(stored: Stored, who: str) -> list[Aside]:
     for edits in stored.get(who, ()):
         with contextlib.suppress(ValidationError):
             read = _Edits.model_validate(edits)
-            opened = Opened(**read.opened.model_dump(exclude_unset=True))  # type: ignore[typeddict-item]
-            found.append(Aside(opened, read.fields, read.note))
+            found.append(Aside(read.opened.plain, read.fields, read.note))
     return found
 
 
