@@ -223,7 +223,12 @@ def test_what_does_not_fit_is_refused_before_anything_is_written() -> None:
         kernels.gate(x, torch.zeros(2, 1, 13), None)
     with pytest.raises(ValueError, match="a kernel takes"):
         kernels.join(x, y, None, y[:1])
+    turn, held, starts = torch.ones(2, 1, 1, 2), torch.zeros(2, 1, 3, 2), np.zeros(2, np.int64)
+    for wrong_held, wrong_starts in ((held[:1], starts), (held, starts[:1]), (held, starts.astype(np.int32))):
+        with pytest.raises(ValueError, match="of 2 rows"):
+            kernels.attend(x, y, None, (turn, turn), (wrong_held, wrong_held), wrong_starts, 1.0)
     assert not y.any()
+    assert not held.any()
 
 
 def test_nothing_but_zeros_is_normed_to_what_torch_gives() -> None:

@@ -110,6 +110,8 @@ class Kernels:
         self._check(heads, rows, asking + 2 * holding, width)
         addresses = [self._check(turn, rows, width) for turn in turns]
         addresses += [self._check(kept, len(kept), holding, positions, width) for kept in held]
+        if min(map(len, held)) < rows or starts.dtype != np.int64 or len(starts) != rows:
+            raise ValueError(f"a kernel takes keys, values and int64 starts of {rows} rows, not {held[0].shape}, {starts!r}")
         self._run("attend", 2, *header, *addresses, starts.ctypes.data, out.data_ptr(), _bits(scale), asking, holding,
                   width, positions)  # fmt: skip
         return out

@@ -68,7 +68,7 @@ class Window:
 
     def __init__(self, slots: Slots, starts: Sequence[int], tokens: int, device: torch.device) -> None:
         self._slots, self._starts, self._tokens, self._device = slots, starts, tokens, device
-        self.starts = np.array(starts)
+        self.starts = np.array(starts, np.int64)
         self.end = max(starts) + tokens
         self.position_ids = torch.tensor(starts, device=device)[:, None] + torch.arange(tokens, device=device)
         self._places: dict[int, Tensor] = {}
