@@ -45,7 +45,7 @@ def _versions() -> dict[str, str]:
 
 
 def keep(out: Path, rows: Sequence[Row], measured: dict[str, object]) -> None:
-    """Rows of the same measures are replaced, the file's others kept; each is told."""
+    """Rows of the same ids are replaced, the file's others kept; each is told."""
     new = {row.id for row in rows}
     before = [row for row in read_json(out)["rows"] if row["id"] not in new] if out.exists() else []
     found = sorted([*before, *(row.as_dict() | {"measured": measured} for row in rows)], key=lambda row: str(row["id"]))

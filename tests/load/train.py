@@ -28,7 +28,8 @@ PARTS: dict[str, Callable[[Bench], Sequence[Row]]] = {
     "D2": train_faults.resuming,
     "D3": train_faults.corrupt,
     "D4": train_gain.measure,
-    "D6": train_gates.measure,
+    "D6": train_gates.refused,
+    "D6b": train_gates.false_alarms,
     "D7": train_faults.personal_data,
     "D8": train_demo.measure,
 }

@@ -1,7 +1,5 @@
-"""D6: replies shuffled three ways, a run stopped at 15 % of its steps, and twenty runs that differ by their seed alone.
-
-Twenty-nine trainings of 160 chats to their end and one to 15 %: three shuffled, the first with its five reseeds, twenty for
-false alarms. So each way of shuffling costs about a thirtieth of the whole.
+"""D6: replies shuffled three ways, and a run stopped at 15 % of its steps; ten trainings of 160 chats. D6b: twenty runs that
+differ by their seed alone, after a first with its five reseeds; twenty-six trainings.
 """
 
 from __future__ import annotations
@@ -77,24 +75,32 @@ def _stopped_early(recipe: Path) -> str:
     return next((gate.words for gate in judged.gates if gate.name == "successor" and not gate.ok), "")
 
 
-def measure(bench: Bench) -> list[Row]:
+def _first(bench: Bench, name: str) -> Path:
+    """The recipe of a whole run that became version 1, with the spread of five reseeds on its card."""
+    recipe = bench.workspace(name, 0, 160, **KEYS)
+    reason = _refusal(recipe, "reseeds=5")
+    assert not reason, reason
+    return recipe
+
+
+def refused(bench: Bench) -> list[Row]:
     told = {}
     for seed in SHUFFLES:
         shuffled = bench.workspace(f"shuffled-{seed}", 0, 160, **KEYS)
         _shuffle(shuffled, seed)
         told[f"shuffled with seed {seed}"] = _refusal(shuffled)
     gates = {name: re.findall(r"gate '([a-z-]+)'", reason) for name, reason in told.items()}
-    recipe = bench.workspace("seeds", 0, 160, **KEYS)
-    first = _refusal(recipe, "reseeds=5")
-    assert not first, first
-    told["15 %"] = _stopped_early(recipe)
-    alarms = []
+    told["15 %"] = _stopped_early(_first(bench, "whole"))
+    return [
+        at_most("D6", f"adapters of replies shuffled in {len(SHUFFLES)} ways, and one stopped at 15 % of the steps, that became a"
+                " version", sum(not reason for reason in told.values()), 0, f"of {len(told)}", gates=gates, **told),
+    ]  # fmt: skip
+
+
+def false_alarms(bench: Bench) -> list[Row]:
+    recipe, alarms = _first(bench, "seeds"), []
     for seed in range(100, 100 + RESEEDS):
         if reason := _refusal(recipe, f"seed={seed}"):
             alarms.append(reason)
         shutil.rmtree(recipe.parent / "v2", ignore_errors=True)  # each is judged against the first
-    return [
-        at_most("D6", f"adapters of replies shuffled in {len(SHUFFLES)} ways, and one stopped at 15 % of the steps, that became a"
-                " version", sum(not reason for reason in told.values()), 0, f"of {len(told)}", gates=gates, **told),
-        at_most("D6", f"false alarms in {RESEEDS} reseeds", len(alarms), 1, "runs", told=alarms),
-    ]  # fmt: skip
+    return [at_most("D6b", f"false alarms in {RESEEDS} reseeds", len(alarms), 1, "runs", told=alarms)]
