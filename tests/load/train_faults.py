@@ -22,7 +22,11 @@ from tests.conftest import ROOT
 from tests.load.train_common import Bench
 from tests.training.made_up import SENTENCES, examples
 
-KILLS, SAVING = 20, 8
+RUNS, KILLS = 4, 5
+SAVING = 4
+"""Every fourth kill waits for a checkpoint that is being saved."""
+AFTER = 1.1
+"""Steps are drawn up to so many times those of the run: what comes after the last one are the gates."""
 WEIGHTS = "adapter_model.safetensors"
 
 
@@ -36,11 +40,12 @@ def _run(recipe: Path) -> RunFolder | None:
     return runs[0] if runs else None
 
 
-def _done(recipe: Path) -> int:
-    """Steps of training that the newest run has said."""
+def _done(recipe: Path) -> tuple[int, bool]:
+    """Steps of training that the newest run has said, and whether it is at its gates."""
     folder = _run(recipe)
-    steps = [event["done"] for event in folder.events() if event.get("stage") == "training"] if folder else []
-    return max(steps, default=0)
+    events = list(folder.events()) if folder else []
+    steps = [event["done"] for event in events if event.get("stage") == "training"]
+    return max(steps, default=0), any(event.get("stage") == "gates" for event in events)
 
 
 def _saving(recipe: Path) -> bool:
@@ -55,42 +60,47 @@ def _recipe(bench: Bench, name: str) -> Path:
     )
 
 
+def _kill(process: subprocess.Popen[bytes], recipe: Path, step: float, last: int, saving: bool) -> str:
+    """SIGKILL once that step is over, or at the gates where it lies behind the last one; "" where it had ended before."""
+    while process.poll() is None:
+        done, judged = _done(recipe)
+        if (judged or done >= min(step, last)) and (judged or step <= last) and (not saving or _saving(recipe)):
+            break
+        time.sleep(0.0005 if saving else 0.02)
+    if process.poll() is not None:
+        return ""
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    # What it left behind tells what it was at.
+    return "while saving" if _saving(recipe) else "at the gates" if _done(recipe)[1] else "at a step"
+
+
 def resuming(bench: Bench) -> list[Row]:
+    """Kills spread over the whole course of a run, from its first step to its version."""
     whole = _recipe(bench, "whole")
     process = _start(whole)
     assert process.wait() == 0, process.stderr and process.stderr.read().decode()
-    wanted = sha256_file(whole.parent / "v1" / WEIGHTS)
+    wanted, last = sha256_file(whole.parent / "v1" / WEIGHTS), _done(whole)[0]
     chance = random.Random(1)
-    kinds, equal, finished, recipe = Counter[str](), 0, 0, None
-    killed = runs = 0
-    while killed < KILLS:
-        runs += 1
-        recipe = _recipe(bench, f"killed-{runs}")
+    kinds, at, equal, finished = Counter[str](), list[int](), 0, 0
+    for run in range(RUNS):
+        recipe = _recipe(bench, f"killed-{run}")
         resume: tuple[str, ...] = ()
-        for _ in range(min(5, KILLS - killed)):
-            process = _start(recipe, *resume)
-            before, more = _done(recipe), chance.randrange(1, 4)
-            saving = kinds["while saving"] < SAVING and killed % 2 == 1
-            while process.poll() is None:
-                if _done(recipe) >= before + more and (not saving or _saving(recipe)):
-                    if not saving:
-                        time.sleep(chance.random() * 0.2)
-                    break
-                time.sleep(0.0005 if saving else 0.02)
-            if process.poll() is not None:
+        for kill in range(KILLS):
+            process, step = _start(recipe, *resume), (kill + chance.random()) / KILLS * last * AFTER
+            saving = (run * KILLS + kill) % SAVING == SAVING - 1 and step < last - 1
+            if not (kind := _kill(process, recipe, step, last, saving)):
                 break
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            # What it left behind tells what it was at.
-            kinds["while saving" if _saving(recipe) else "at a step"] += 1
-            killed += 1
+            kinds[kind] += 1
+            at.append(_done(recipe)[0])
             resume = ("--resume",)
         finished += process.poll() == 0 or _start(recipe, "--resume").wait() == 0
         equal += sha256_file(recipe.parent / "v1" / WEIGHTS) == wanted
-    detail = {"runs": runs, **kinds}
+    killed = sum(kinds.values())
+    detail = {"runs": RUNS, "kills": killed, **kinds, "steps": last, "killed_at_step": sorted(at)}
     rows = [
-        at_most("D2", f"runs, of {runs}, that did not end after {killed} SIGKILLs and --resume", runs - finished, 0, "runs"),
-        at_most("D2", "of them, with other weights than the uninterrupted run", runs - equal, 0, "runs", **detail),
+        at_most("D2", f"runs, of {RUNS}, that did not end after {killed} SIGKILLs and --resume", RUNS - finished, 0, "runs"),
+        at_most("D2", "of them, with other weights than the uninterrupted run", RUNS - equal, 0, "runs", **detail),
     ]
     return [*rows, *_full_disk(bench, wanted)]
 
