@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from bot.bench.rows import Row, at_most
@@ -48,10 +50,14 @@ def _done(recipe: Path) -> tuple[int, bool]:
     return max(steps, default=0), any(event.get("stage") == "gates" for event in events)
 
 
-def _saving(recipe: Path) -> bool:
-    folder = _run(recipe)
-    found = folder.checkpoints.glob("checkpoint-*") if folder else ()
-    return any(not (path / SEAL).exists() for path in found)
+def _unsealed(recipe: Path) -> set[tuple[Path, int]]:
+    """Checkpoints that are being saved, or were when their run was killed; one that is saved anew is another."""
+    folder, found = _run(recipe), set()
+    for path in folder.checkpoints.glob("checkpoint-*") if folder else ():
+        with contextlib.suppress(FileNotFoundError):
+            if not (path / SEAL).exists():
+                found.add((path, path.stat().st_ino))
+    return found
 
 
 def _recipe(bench: Bench, name: str) -> Path:
@@ -60,19 +66,22 @@ def _recipe(bench: Bench, name: str) -> Path:
     )
 
 
-def _kill(process: subprocess.Popen[bytes], recipe: Path, step: float, last: int, saving: bool) -> str:
-    """SIGKILL once that step is over, or at the gates where it lies behind the last one; "" where it had ended before."""
+def _kill(recipe: Path, resume: Sequence[str], step: float, last: int, saving: bool) -> tuple[subprocess.Popen[bytes], str]:
+    """A run, killed once that step is over, or at the gates where it lies behind the last one; and what it was at, as what it
+    left behind tells, "" where it had ended before."""
+    left = _unsealed(recipe)
+    process = _start(recipe, *resume)
     while process.poll() is None:
         done, judged = _done(recipe)
-        if (judged or done >= min(step, last)) and (judged or step <= last) and (not saving or _saving(recipe)):
+        if (judged or done >= min(step, last)) and (judged or step <= last) and (not saving or _unsealed(recipe) - left):
             break
         time.sleep(0.0005 if saving else 0.02)
     if process.poll() is not None:
-        return ""
+        return process, ""
     process.send_signal(signal.SIGKILL)
     process.wait()
-    # What it left behind tells what it was at.
-    return "while saving" if _saving(recipe) else "at the gates" if _done(recipe)[1] else "at a step"
+    kind = "while saving" if _unsealed(recipe) - left else "at the gates" if _done(recipe)[1] else "at a step"
+    return process, kind
 
 
 def resuming(bench: Bench) -> list[Row]:
@@ -87,9 +96,10 @@ def resuming(bench: Bench) -> list[Row]:
         recipe = _recipe(bench, f"killed-{run}")
         resume: tuple[str, ...] = ()
         for kill in range(KILLS):
-            process, step = _start(recipe, *resume), (kill + chance.random()) / KILLS * last * AFTER
+            step = (kill + chance.random()) / KILLS * last * AFTER
             saving = (run * KILLS + kill) % SAVING == SAVING - 1 and step < last - 1
-            if not (kind := _kill(process, recipe, step, last, saving)):
+            process, kind = _kill(recipe, resume, step, last, saving)
+            if not kind:
                 break
             kinds[kind] += 1
             at.append(_done(recipe)[0])
