@@ -115,6 +115,9 @@ def edit_and_look(page: Page, shot: Shot) -> None:
     page.get_by_role("tab", name="Changes").click()
     expect(page.locator("#changes ins", has_text="kindly")).to_be_visible()
     page.locator("#how-it-answers > button").click()
+    # The boxes of what was just unfolded get their values a moment after they are there.
+    expect(page.get_by_label("Freedom of wording (temperature)")).to_have_value("0.0")
+    page.wait_for_timeout(500)
     page.get_by_label("Freedom of wording (temperature)").fill("0.7")
     expect(page.locator("#changes h4", has_text="Freedom of wording")).to_be_visible()
     shot(page, "studio-changes")
